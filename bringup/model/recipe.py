@@ -1,0 +1,315 @@
+"""A recipe: how one package is had and built, as recipes/<name>.toml says it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from bringup.model.base import Commit, Name, Sha256, Table
+
+
+class GitSource(Table, kw_only=True, tag_field="kind", tag="git"):
+    """A commit of a git repository.
+
+    Attributes:
+        url: clone address.
+        tag: release tag; fetched where the server refuses commits by hash, and checked against `commit`.
+        commit: full hash; "unrecorded" makes the first fetch record it.
+        submodules: paths (globs) of submodules to take, nested ones below them included; none if empty.
+        without: paths (globs) of submodules to leave out of those.
+        subdirectory: folder of the package in the repository.
+    """
+
+    url: str
+    tag: str
+    commit: Commit
+    submodules: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    subdirectory: str = ""
+
+
+class SdistSource(Table, kw_only=True, tag_field="kind", tag="sdist"):
+    """A source distribution of the package index, by name, version and hash.
+
+    Attributes:
+        project: project name on the index.
+        version: exact version; the recipe's version if "".
+        sha256: hash of the archive.
+        size: bytes of the archive, for estimates.
+        subdirectory: folder of the package in the archive.
+    """
+
+    project: str
+    sha256: Sha256
+    version: str = ""
+    size: int = 0
+    subdirectory: str = ""
+
+
+class WheelSource(Table, kw_only=True, tag_field="kind", tag="wheel"):
+    """A published wheel. Without patches it is installed as the lock pins it; with patches it is repacked.
+
+    Attributes:
+        project: project name on the index.
+        version: exact version; the recipe's version if "".
+        sha256: hash of the cp311 / x86_64 file.
+        size: bytes of the file.
+    """
+
+    project: str
+    sha256: Sha256
+    version: str = ""
+    size: int = 0
+
+
+class DebianSource(Table, kw_only=True, tag_field="kind", tag="debian-source"):
+    """One file of a Debian source package, for example the upstream archive that Debian keeps.
+
+    Attributes:
+        package: source package name.
+        version: full Debian version.
+        suite: Debian release.
+        file: file name.
+        sha256: its hash.
+        size: bytes of the file.
+        component: archive area.
+        strip: leading path components to remove when unpacking.
+    """
+
+    package: str
+    version: str
+    suite: Name
+    file: str
+    sha256: Sha256
+    size: int = 0
+    component: str = "main"
+    strip: int = 1
+
+
+class DebSource(Table, kw_only=True, tag_field="kind", tag="deb"):
+    """A Debian binary package, unpacked. Attributes as `DebianSource`."""
+
+    package: str
+    version: str
+    suite: Name
+    sha256: Sha256
+    size: int = 0
+    component: str = "main"
+
+
+class UrlSource(Table, kw_only=True, tag_field="kind", tag="url"):
+    """A file at an address, by hash.
+
+    Attributes:
+        url: address.
+        sha256: hash of the file.
+        size: bytes.
+        strip: leading path components to remove when unpacking.
+    """
+
+    url: str
+    sha256: Sha256
+    size: int = 0
+    strip: int = 1
+
+
+SimpleSource = GitSource | SdistSource | WheelSource | DebianSource | DebSource | UrlSource
+
+
+class Part(Table, kw_only=True):
+    """One piece of an assembled tree.
+
+    Attributes:
+        source: where it comes from.
+        into: folder of the tree it goes to; "" is the root.
+        pick: only what is below this folder of the source, without that prefix.
+        why: which commit upstream pinned and why this stands in for it.
+    """
+
+    source: SimpleSource
+    into: str = ""
+    pick: str = ""
+    why: str = ""
+
+
+class AssembledSource(Table, kw_only=True, tag_field="kind", tag="assembled"):
+    """A tree put together from several sources: an archive without its submodules, refilled.
+
+    Attributes:
+        parts: the pieces, unpacked in this order.
+        empty: folders to create empty, where a build only tests for them.
+    """
+
+    parts: tuple[Part, ...]
+    empty: tuple[str, ...] = ()
+
+
+Source = GitSource | SdistSource | WheelSource | DebianSource | DebSource | UrlSource | AssembledSource
+
+
+class NativeCode(Table, kw_only=True):
+    """What machine code some files of the wheel must hold.
+
+    Attributes:
+        glob: path pattern inside the wheel.
+        code: "exact" = the target's own machine code; "any" = anything that runs natively on it.
+        exempt: the files are known not to hold it, and `why` says why that is right.
+        why: reason of an exemption.
+    """
+
+    glob: str
+    code: Literal["exact", "any"] = "exact"
+    exempt: bool = False
+    why: str = ""
+
+
+class Overlay(Table, kw_only=True):
+    """Changes that apply under conditions; all conditions given must hold.
+
+    Attributes:
+        version: range of package versions, ">=0.5.11".
+        cuda: range of CUDA versions, ">=12.8".
+        capability: range of compute capabilities, ">=9.0,<10".
+        gpus: GPU names.
+        sources: names of sources.
+        variants: names of variants.
+        env: variables added to the build's environment; "" removes one.
+        requires: build requirements added.
+        config_settings: PEP 517 settings added.
+        toolkit_groups: parts of the CUDA toolkit added.
+        note: shown in the plan when the overlay applies.
+        warn: the note is a warning.
+    """
+
+    version: str = ""
+    cuda: str = ""
+    capability: str = ""
+    gpus: tuple[Name, ...] = ()
+    sources: tuple[Name, ...] = ()
+    variants: tuple[Name, ...] = ()
+    env: dict[str, str] = {}
+    requires: tuple[str, ...] = ()
+    config_settings: dict[str, str] = {}
+    toolkit_groups: tuple[str, ...] = ()
+    note: str = ""
+    warn: bool = False
+
+
+class Build(Table, kw_only=True):
+    """How the package becomes a wheel.
+
+    Attributes:
+        backend: "pep517" = its own build backend, without isolation; "setup.py" = `setup.py bdist_wheel`;
+            "repack" = an unpacked wheel is packed again after patching; "hook" = recipes/<package>.py builds it.
+        requires: names of distributions in the build environment, with what they depend on; versions are the lock's.
+        env: variables of the build; placeholders are listed in docs/reference/recipe.md.
+        config_settings: PEP 517 settings.
+        toolkit_groups: parts of the CUDA toolkit needed beyond compiler and runtime: "curand", "cublas" ...
+        cuda: whether a CUDA toolkit is needed at all.
+        tools: other programs that must be there, with the version needed, "cargo>=1.85".
+        memory_per_job_gib: memory that one compiler of this package may take.
+        max_jobs: pass MAX_JOBS, because the build system cannot take part in a shared job budget.
+        fresh: globs of CMakeCache.txt files in the tree that are compared with the target before each build.
+        seconds: CPU seconds that a build took when it was measured, for estimates; 0 if unknown.
+        disk_mib: disk that source and build take.
+        local: label that our wheels carry, "{local}" is the target's own ("cu130").
+    """
+
+    backend: Literal["pep517", "setup.py", "repack", "hook"]
+    requires: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    config_settings: dict[str, str] = {}
+    toolkit_groups: tuple[str, ...] = ()
+    cuda: bool = True
+    tools: tuple[str, ...] = ()
+    memory_per_job_gib: float = 1.0
+    max_jobs: bool = False
+    fresh: tuple[str, ...] = ()
+    seconds: int = 0
+    disk_mib: int = 0
+    local: str = ""
+
+
+class Version(Table, kw_only=True):
+    """One version of the package.
+
+    Attributes:
+        version: as the distribution spells it.
+        sources: named ways to have it: "git", "sdist", "wheel", "registry" ...
+        extras: sources that the build would fetch by itself and is handed instead; named for placeholders.
+        patches: files in patches/<recipe>/<version>/, in the order they are applied.
+        patches_for: patches only for some named sources, added after `patches`.
+        python: range of Python versions it supports, ">=3.10".
+        cuda: range of CUDA versions it can be built with.
+        distribution: name of the distribution, where it changed between versions.
+    """
+
+    version: str
+    sources: dict[Name, Source]
+    extras: dict[Name, SimpleSource] = {}
+    patches: tuple[str, ...] = ()
+    patches_for: dict[Name, tuple[str, ...]] = {}
+    python: str = ""
+    cuda: str = ""
+    distribution: str = ""
+
+
+class Variant(Table, kw_only=True):
+    """A named set of features.
+
+    Attributes:
+        summary: what it is for.
+        env: variables added to the build's environment.
+        requires: build requirements added.
+    """
+
+    summary: str
+    env: dict[str, str] = {}
+    requires: tuple[str, ...] = ()
+
+
+class Recipe(Table, kw_only=True):
+    """One package.
+
+    Attributes:
+        schema: version of this file's shape.
+        name: recipe name.
+        distribution: name of its distribution, "flashinfer-python".
+        module: what Python imports, "flashinfer".
+        summary: one line.
+        homepage: project page.
+        license: SPDX expression.
+        needs: recipes that are built and installed before it.
+        built_against: those of `needs` whose binary interface enters the build; a change there rebuilds this.
+        versions: known versions, newest first.
+        build: how it is built.
+        when: changes under conditions.
+        variants: named sets of features; the first is the default.
+        options: defaults of what a stack may set in [options.<name>], given to the hook.
+        native_code: machine code its files must hold, for wheels that we build.
+        prebuilt_native_code: the same for published wheels.
+        extra_distributions: further distributions that the hook's wheels have ("flashinfer-jit-cache").
+        import_env: variables of the import check, and nothing else ("libcuda-stub" adds the generated driver stub).
+        import_stub: import check needs the generated libcuda stub where no driver is.
+    """
+
+    schema: Literal[1]
+    name: Name
+    distribution: str
+    module: str
+    summary: str
+    homepage: str
+    license: str
+    needs: tuple[Name, ...] = ()
+    built_against: tuple[Name, ...] = ()
+    versions: Annotated[tuple[Version, ...], msgspec.Meta(min_length=1)]
+    build: Build
+    when: tuple[Overlay, ...] = ()
+    variants: dict[Name, Variant] = {}
+    options: dict[str, Any] = {}
+    native_code: tuple[NativeCode, ...] = ()
+    prebuilt_native_code: tuple[NativeCode, ...] = ()
+    extra_distributions: tuple[str, ...] = ()
+    import_env: dict[str, str] = {}
+    import_stub: bool = False

@@ -1,0 +1,178 @@
+"""Toolchains as toolchains/{cuda,python,gcc}/<version>.toml describe them: pins, ranges, providers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from bringup.model.base import Capability, CudaVersion, Name, Sha256, Table
+
+
+class PinnedWheel(Table, kw_only=True):
+    """A wheel of a package index, by version and hash.
+
+    Attributes:
+        name: project name.
+        version: exact version.
+        sha256: hash of the x86_64 file.
+        size: bytes of the file, for estimates.
+        group: extra set this wheel belongs to ("" is always taken; "cublas" only when a recipe asks for it).
+    """
+
+    name: str
+    version: str
+    sha256: Sha256
+    size: int
+    group: str = ""
+
+
+class PinnedDeb(Table, kw_only=True):
+    """A Debian binary package, by version and hash.
+
+    Attributes:
+        name: package name.
+        version: full Debian version.
+        sha256: hash of the amd64 file.
+        size: bytes of the file.
+        group: extra set this package belongs to ("" is always taken).
+        component: archive area, "main" or "non-free".
+    """
+
+    name: str
+    version: str
+    sha256: Sha256
+    size: int
+    group: str = ""
+    component: str = "main"
+
+
+class DebSet(Table, kw_only=True):
+    """Debian packages that are unpacked together into one folder.
+
+    Attributes:
+        suite: Debian release they come from, "trixie".
+        packages: the pinned packages.
+        drop: globs of paths in the packages that are left out ("usr/lib/**/*_static.a").
+        unpacked_mib: size on disk after that.
+    """
+
+    suite: Name
+    packages: tuple[PinnedDeb, ...]
+    drop: tuple[str, ...] = ()
+    unpacked_mib: int
+
+
+class WheelSet(Table, kw_only=True):
+    """Index wheels that are assembled into one CUDA_HOME.
+
+    Attributes:
+        root: folder inside site-packages that becomes CUDA_HOME, "nvidia/cu13".
+        packages: the pinned wheels.
+        unpacked_mib: size on disk without the optional groups.
+    """
+
+    root: str
+    packages: tuple[PinnedWheel, ...]
+    unpacked_mib: int
+
+
+class SystemToolkit(Table, kw_only=True):
+    """Where an installed toolkit may be.
+
+    Attributes:
+        paths: folders to look at, after CUDA_HOME.
+        modules: names of environment modules.
+    """
+
+    paths: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+
+
+class CudaProviders(Table, kw_only=True):
+    """Ways to come by the toolkit; a missing one is not possible for this release, and `absent` says why."""
+
+    system: SystemToolkit | None = None
+    wheels: WheelSet | None = None
+    debs: DebSet | None = None
+    absent: dict[str, str] = {}
+
+
+class HostCompiler(Table, kw_only=True):
+    """gcc versions that nvcc of this release accepts as host compiler.
+
+    Attributes:
+        gcc_min: lowest major version that the packages of our stacks can be built with.
+        gcc_max: highest major version (`host_config.h`: later ones are `unsupported GNU version`).
+        prefer: majors in order of preference.
+        source: where the limit is from.
+    """
+
+    gcc_min: int
+    gcc_max: int
+    prefer: tuple[int, ...]
+    source: str
+
+
+class CudaRelease(Table, kw_only=True):
+    """One CUDA release line.
+
+    Attributes:
+        schema: version of this file's shape.
+        version: release line, "13.0".
+        release: exact release that the pins give, "13.0.2".
+        nvcc: compiler version, "13.0.88".
+        driver_min: driver that came with this release; PTX needs it.
+        driver_compat: lowest driver that runs its machine code (minor-version compatibility).
+        capabilities: what nvcc can make machine code for, "9.0" and "9.0a".
+        host: accepted host compilers.
+        providers: ways to come by it.
+        sources: where the facts come from.
+    """
+
+    schema: Literal[1]
+    version: CudaVersion
+    release: str
+    nvcc: str
+    driver_min: str
+    driver_compat: str
+    capabilities: tuple[Capability, ...]
+    host: HostCompiler
+    providers: CudaProviders
+    sources: tuple[str, ...]
+
+
+class PythonRelease(Table, kw_only=True):
+    """The interpreter that a target environment is made of.
+
+    Attributes:
+        schema: version of this file's shape.
+        version: minor version, "3.11"; every package of a stack has wheels for it.
+        uv: exact version that uv would install.
+        debs: the interpreter as unpacked Debian packages.
+        why: why it is this one and not a newer one.
+        sources: where the facts come from.
+    """
+
+    schema: Literal[1]
+    version: Annotated[str, msgspec.Meta(pattern=r"^3\.[0-9]+$")]
+    uv: str
+    debs: DebSet
+    why: str
+    sources: tuple[str, ...] = ()
+
+
+class GccRelease(Table, kw_only=True):
+    """A host compiler as unpacked Debian packages, for machines that have none in range.
+
+    Attributes:
+        schema: version of this file's shape.
+        version: major version.
+        debs: gcc, g++, binutils, C library headers and what they link to.
+        sources: where the facts come from.
+    """
+
+    schema: Literal[1]
+    version: int
+    debs: DebSet
+    sources: tuple[str, ...] = ()
