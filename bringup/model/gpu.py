@@ -7,7 +7,7 @@ from typing import Literal
 from bringup.model.base import Capability, CudaVersion, Name, Table
 
 
-class CudaRange(Table, kw_only=True):
+class CudaRange(Table, frozen=True, kw_only=True):
     """CUDA releases that can make code for the GPU: `min` <= CUDA < `before`.
 
     Attributes:
@@ -19,7 +19,7 @@ class CudaRange(Table, kw_only=True):
     before: str = ""
 
 
-class MachineCode(Table, kw_only=True):
+class MachineCode(Table, frozen=True, kw_only=True):
     """Names of machine code that nvcc and cuobjdump use.
 
     Attributes:
@@ -31,7 +31,7 @@ class MachineCode(Table, kw_only=True):
     any: tuple[str, ...]
 
 
-class ArchWhen(Table, kw_only=True):
+class ArchWhen(Table, frozen=True, kw_only=True):
     """Another spelling of the arch list for some versions of a package.
 
     Attributes:
@@ -47,7 +47,7 @@ class ArchWhen(Table, kw_only=True):
     why: str
 
 
-class Gpu(Table, kw_only=True):
+class Gpu(Table, frozen=True, kw_only=True):
     """One GPU model.
 
     Attributes:

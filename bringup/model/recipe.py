@@ -9,7 +9,7 @@ import msgspec
 from bringup.model.base import Commit, Name, Sha256, Table
 
 
-class GitSource(Table, kw_only=True, tag_field="kind", tag="git"):
+class GitSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="git"):
     """A commit of a git repository.
 
     Attributes:
@@ -29,7 +29,7 @@ class GitSource(Table, kw_only=True, tag_field="kind", tag="git"):
     subdirectory: str = ""
 
 
-class SdistSource(Table, kw_only=True, tag_field="kind", tag="sdist"):
+class SdistSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="sdist"):
     """A source distribution of the package index, by name, version and hash.
 
     Attributes:
@@ -47,7 +47,7 @@ class SdistSource(Table, kw_only=True, tag_field="kind", tag="sdist"):
     subdirectory: str = ""
 
 
-class WheelSource(Table, kw_only=True, tag_field="kind", tag="wheel"):
+class WheelSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="wheel"):
     """A published wheel. Without patches it is installed as the lock pins it; with patches it is repacked.
 
     Attributes:
@@ -63,7 +63,7 @@ class WheelSource(Table, kw_only=True, tag_field="kind", tag="wheel"):
     size: int = 0
 
 
-class DebianSource(Table, kw_only=True, tag_field="kind", tag="debian-source"):
+class DebianSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="debian-source"):
     """One file of a Debian source package, for example the upstream archive that Debian keeps.
 
     Attributes:
@@ -87,7 +87,7 @@ class DebianSource(Table, kw_only=True, tag_field="kind", tag="debian-source"):
     strip: int = 1
 
 
-class DebSource(Table, kw_only=True, tag_field="kind", tag="deb"):
+class DebSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="deb"):
     """A Debian binary package, unpacked. Attributes as `DebianSource`."""
 
     package: str
@@ -98,7 +98,7 @@ class DebSource(Table, kw_only=True, tag_field="kind", tag="deb"):
     component: str = "main"
 
 
-class UrlSource(Table, kw_only=True, tag_field="kind", tag="url"):
+class UrlSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="url"):
     """A file at an address, by hash.
 
     Attributes:
@@ -117,7 +117,7 @@ class UrlSource(Table, kw_only=True, tag_field="kind", tag="url"):
 SimpleSource = GitSource | SdistSource | WheelSource | DebianSource | DebSource | UrlSource
 
 
-class Part(Table, kw_only=True):
+class Part(Table, frozen=True, kw_only=True):
     """One piece of an assembled tree.
 
     Attributes:
@@ -133,7 +133,7 @@ class Part(Table, kw_only=True):
     why: str = ""
 
 
-class AssembledSource(Table, kw_only=True, tag_field="kind", tag="assembled"):
+class AssembledSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="assembled"):
     """A tree put together from several sources: an archive without its submodules, refilled.
 
     Attributes:
@@ -148,7 +148,7 @@ class AssembledSource(Table, kw_only=True, tag_field="kind", tag="assembled"):
 Source = GitSource | SdistSource | WheelSource | DebianSource | DebSource | UrlSource | AssembledSource
 
 
-class NativeCode(Table, kw_only=True):
+class NativeCode(Table, frozen=True, kw_only=True):
     """What machine code some files of the wheel must hold.
 
     Attributes:
@@ -164,7 +164,7 @@ class NativeCode(Table, kw_only=True):
     why: str = ""
 
 
-class Overlay(Table, kw_only=True):
+class Overlay(Table, frozen=True, kw_only=True):
     """Changes that apply under conditions; all conditions given must hold.
 
     Attributes:
@@ -196,7 +196,7 @@ class Overlay(Table, kw_only=True):
     warn: bool = False
 
 
-class Build(Table, kw_only=True):
+class Build(Table, frozen=True, kw_only=True):
     """How the package becomes a wheel.
 
     Attributes:
@@ -231,7 +231,7 @@ class Build(Table, kw_only=True):
     local: str = ""
 
 
-class Version(Table, kw_only=True):
+class Version(Table, frozen=True, kw_only=True):
     """One version of the package.
 
     Attributes:
@@ -255,7 +255,7 @@ class Version(Table, kw_only=True):
     distribution: str = ""
 
 
-class Variant(Table, kw_only=True):
+class Variant(Table, frozen=True, kw_only=True):
     """A named set of features.
 
     Attributes:
@@ -269,7 +269,7 @@ class Variant(Table, kw_only=True):
     requires: tuple[str, ...] = ()
 
 
-class Recipe(Table, kw_only=True):
+class Recipe(Table, frozen=True, kw_only=True):
     """One package.
 
     Attributes:

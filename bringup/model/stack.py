@@ -9,7 +9,7 @@ import msgspec
 from bringup.model.base import CudaVersion, Name, Table
 
 
-class StackPackage(Table, kw_only=True):
+class StackPackage(Table, frozen=True, kw_only=True):
     """A package of a stack.
 
     Attributes:
@@ -23,7 +23,7 @@ class StackPackage(Table, kw_only=True):
     variant: str = ""
 
 
-class Requirements(Table, kw_only=True):
+class Requirements(Table, frozen=True, kw_only=True):
     """What is installed besides the packages, all pinned by the stack's lock.
 
     Attributes:
@@ -39,7 +39,7 @@ class Requirements(Table, kw_only=True):
     why: dict[str, str] = {}
 
 
-class Stack(Table, kw_only=True):
+class Stack(Table, frozen=True, kw_only=True):
     """Packages and versions that are known to go together.
 
     Attributes:

@@ -9,7 +9,7 @@ import msgspec
 from bringup.model.base import Capability, CudaVersion, Name, Sha256, Table
 
 
-class PinnedWheel(Table, kw_only=True):
+class PinnedWheel(Table, frozen=True, kw_only=True):
     """A wheel of a package index, by version and hash.
 
     Attributes:
@@ -27,7 +27,7 @@ class PinnedWheel(Table, kw_only=True):
     group: str = ""
 
 
-class PinnedDeb(Table, kw_only=True):
+class PinnedDeb(Table, frozen=True, kw_only=True):
     """A Debian binary package, by version and hash.
 
     Attributes:
@@ -47,7 +47,7 @@ class PinnedDeb(Table, kw_only=True):
     component: str = "main"
 
 
-class DebSet(Table, kw_only=True):
+class DebSet(Table, frozen=True, kw_only=True):
     """Debian packages that are unpacked together into one folder.
 
     Attributes:
@@ -63,7 +63,7 @@ class DebSet(Table, kw_only=True):
     unpacked_mib: int
 
 
-class WheelSet(Table, kw_only=True):
+class WheelSet(Table, frozen=True, kw_only=True):
     """Index wheels that are assembled into one CUDA_HOME.
 
     Attributes:
@@ -77,7 +77,7 @@ class WheelSet(Table, kw_only=True):
     unpacked_mib: int
 
 
-class SystemToolkit(Table, kw_only=True):
+class SystemToolkit(Table, frozen=True, kw_only=True):
     """Where an installed toolkit may be.
 
     Attributes:
@@ -89,7 +89,7 @@ class SystemToolkit(Table, kw_only=True):
     modules: tuple[str, ...] = ()
 
 
-class CudaProviders(Table, kw_only=True):
+class CudaProviders(Table, frozen=True, kw_only=True):
     """Ways to come by the toolkit; a missing one is not possible for this release, and `absent` says why."""
 
     system: SystemToolkit | None = None
@@ -98,7 +98,7 @@ class CudaProviders(Table, kw_only=True):
     absent: dict[str, str] = {}
 
 
-class HostCompiler(Table, kw_only=True):
+class HostCompiler(Table, frozen=True, kw_only=True):
     """gcc versions that nvcc of this release accepts as host compiler.
 
     Attributes:
@@ -114,7 +114,7 @@ class HostCompiler(Table, kw_only=True):
     source: str
 
 
-class CudaRelease(Table, kw_only=True):
+class CudaRelease(Table, frozen=True, kw_only=True):
     """One CUDA release line.
 
     Attributes:
@@ -142,7 +142,7 @@ class CudaRelease(Table, kw_only=True):
     sources: tuple[str, ...]
 
 
-class PythonRelease(Table, kw_only=True):
+class PythonRelease(Table, frozen=True, kw_only=True):
     """The interpreter that a target environment is made of.
 
     Attributes:
@@ -162,7 +162,7 @@ class PythonRelease(Table, kw_only=True):
     sources: tuple[str, ...] = ()
 
 
-class GccRelease(Table, kw_only=True):
+class GccRelease(Table, frozen=True, kw_only=True):
     """A host compiler as unpacked Debian packages, for machines that have none in range.
 
     Attributes:

@@ -1,0 +1,242 @@
+"""From a request and the data to a target and packages without conditions. Pure: values in, values out."""
+
+from __future__ import annotations
+
+import graphlib
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from bringup.config.catalogue import Catalogue
+from bringup.config.load import nearest
+from bringup.errors import TargetError, UsageError
+from bringup.model.gpu import Gpu
+from bringup.model.plan import Package, PatchFile, Request, Target
+from bringup.model.recipe import Build, Overlay, Recipe, WheelSource
+from bringup.model.recipe import Version as RecipeVersion
+from bringup.model.stack import Stack, StackPackage
+from bringup.model.toolchain import CudaRelease
+
+
+def resolve_target(request: Request, catalogue: Catalogue, *, gpu: Gpu, machine: str) -> tuple[Target, Stack]:
+    """Choose stack, CUDA release, toolkit providers and Python.
+
+    Args:
+        request: what was asked.
+        catalogue: all data.
+        gpu: the GPU, already found by name or by asking the driver.
+        machine: CPU architecture of this computer.
+
+    Raises:
+        UsageError: a name is unknown.
+        TargetError: the combination cannot be built.
+    """
+    stack = catalogue.stack(request.stack or gpu.stack)
+    if machine not in gpu.machines:
+        msg = f"{gpu.title} comes with {' or '.join(gpu.machines)} processors and this machine is {machine}"
+        raise TargetError(msg, hint="builds for another processor architecture run on such a machine")
+    release = catalogue.cuda[_choose_cuda(request, catalogue, stack, gpu)]
+    python = catalogue.pythons[stack.python]
+    if request.python and request.python != stack.python:
+        msg = f"Python {request.python}: the stack {stack.name} is for Python {stack.python}. {python.why}"
+        raise TargetError(msg, hint=f"leave --python out; bringup finds or unpacks Python {stack.python} itself")
+    providers = _choose_providers(request, stack, release)
+    return Target(gpu=gpu, cuda=release, providers=providers, python=python, machine=machine), stack
+
+
+def _choose_cuda(request: Request, catalogue: Catalogue, stack: Stack, gpu: Gpu) -> str:
+    wanted = ".".join(request.cuda.split(".")[:2])
+    if wanted and wanted not in catalogue.cuda:
+        near = nearest(wanted, list(catalogue.cuda))
+        msg = f"unknown CUDA release {request.cuda!r}; known: {', '.join(catalogue.cuda)}"
+        raise UsageError(msg, hint=f"--cuda {near}" if near else "invoke list toolchains shows them all")
+    for name in (wanted,) if wanted else stack.cuda:
+        problem = _cuda_problem(catalogue.cuda[name], gpu)
+        if not problem:
+            break
+        if wanted or name == stack.cuda[-1]:
+            able = [release.version for release in catalogue.cuda.values() if not _cuda_problem(release, gpu)]
+            others = [stack.name for stack in catalogue.stacks.values() if set(stack.cuda) & set(able)]
+            hint = f"CUDA that can: {', '.join(able) or 'none that bringup knows'}"
+            raise TargetError(problem, hint=hint + (f"; stacks for it: {', '.join(others)}" if others else ""))
+    else:
+        name = stack.cuda[0]
+    if wanted and wanted not in stack.cuda:
+        msg = f"stack {stack.name} is for CUDA {' or '.join(stack.cuda)}, not {wanted}"
+        able = [other.name for other in catalogue.stacks.values() if wanted in other.cuda]
+        raise TargetError(msg, hint=f"stacks for CUDA {wanted}: {', '.join(able) or 'none'}")
+    return name
+
+
+def _cuda_problem(release: CudaRelease, gpu: Gpu) -> str:
+    code = gpu.machine_code.exact.removeprefix("sm_")
+    digits = code.rstrip("af")
+    wanted = f"{digits[:-1]}.{digits[-1]}{code[len(digits) :]}"
+    if wanted not in release.capabilities:
+        return f"nvcc {release.nvcc} of CUDA {release.version} cannot make {gpu.machine_code.exact} code for {gpu.title}"
+    if Version(release.version) < Version(gpu.cuda.min):
+        return f"{gpu.title} needs CUDA {gpu.cuda.min} or newer, not {release.version}"
+    if gpu.cuda.before and Version(release.version) >= Version(gpu.cuda.before):
+        return f"{gpu.title} needs CUDA before {gpu.cuda.before}, not {release.version}"
+    return ""
+
+
+def _choose_providers(request: Request, stack: Stack, release: CudaRelease) -> tuple[str, ...]:
+    known = ("system", "wheels", "debs")
+    if request.toolkit and request.toolkit not in known:
+        near = nearest(request.toolkit, known)
+        hint = f"--toolkit {near}" if near else ""
+        raise UsageError(f"unknown toolkit provider {request.toolkit!r}; known: {', '.join(known)}", hint=hint)
+    able = tuple(name for name in (request.toolkit and (request.toolkit,)) or stack.toolkits if
+                 getattr(release.providers, name) is not None)  # fmt: skip
+    if not able:
+        asked = request.toolkit or ", ".join(stack.toolkits)
+        why = "; ".join(f"{name}: {text}" for name, text in release.providers.absent.items())
+        have = [name for name in known if getattr(release.providers, name) is not None]
+        msg = f"CUDA {release.version} cannot be had from provider {asked}" + (f" ({why})" if why else "")
+        raise TargetError(msg, hint=f"--toolkit {' or '.join(have)}")
+    return able
+
+
+def resolve_packages(
+    request: Request, catalogue: Catalogue, target: Target, stack: Stack, patch_hash: Mapping[Path, str]
+) -> dict[str, Package]:
+    """Return the packages of the stack in build order, each with its conditions resolved.
+
+    Args:
+        request: what was asked.
+        catalogue: all data.
+        target: what is built for.
+        stack: what is built.
+        patch_hash: SHA-256 of every patch file that the stack's versions list.
+    """
+    for name in [*request.only, *request.variants]:
+        if name not in stack.packages:
+            near = nearest(name, list(stack.packages))
+            msg = f"stack {stack.name} has no package {name!r}; it has {', '.join(stack.packages)}"
+            raise UsageError(msg, hint=f"did you mean {near}?" if near else "")
+    graph = {name: [need for need in catalogue.recipes[name].needs if need in stack.packages] for name in stack.packages}
+    order = graphlib.TopologicalSorter(graph).static_order()
+    return {
+        name: _resolve_package(request, catalogue, target, stack, name, tuple(graph[name]), patch_hash)
+        for name in order
+    }
+
+
+def _resolve_package(
+    request: Request,
+    catalogue: Catalogue,
+    target: Target,
+    stack: Stack,
+    name: str,
+    needs: tuple[str, ...],
+    patch_hash: Mapping[Path, str],
+) -> Package:
+    recipe, choice = catalogue.recipes[name], stack.packages[name]
+    version = next(one for one in recipe.versions if one.version == choice.version)
+    if version.cuda and not SpecifierSet(version.cuda).contains(target.cuda.version):
+        msg = f"{name} {version.version} can be built with CUDA {version.cuda}, not {target.cuda.version}"
+        raise TargetError(msg, hint="recipes/%s.toml has the reason; --cuda chooses another" % name)  # noqa: UP031
+    source = version.sources[choice.source]
+    variant = _choose_variant(recipe, request.variants.get(name) or choice.variant)
+    overlays = [one for one in recipe.when if _applies(one, target, version, choice, variant)]
+    build = _overlay(recipe, variant, overlays)
+    names = (*version.patches, *version.patches_for.get(choice.source, ()))
+    folder = catalogue.root / "patches" / name / version.version
+    patches = tuple(PatchFile(path=folder / one, sha256=patch_hash[folder / one]) for one in names)
+    built = not isinstance(source, WheelSource) or bool(patches)
+    options = {**recipe.options, **stack.options.get(name, {})}
+    if request.full and "full" in recipe.options:
+        options["full"] = True
+    warnings = [f"{name}: {one.note}" for one in overlays if one.note and one.warn]
+    if getattr(source, "commit", "") == "unrecorded":
+        warnings.append(
+            f"{name} {version.version}: no commit is recorded for tag {getattr(source, 'tag', '')}; "
+            "the first fetch records it, and a tag that moves later is an error"
+        )
+    return Package(
+        recipe=recipe,
+        version=version.version,
+        distribution=version.distribution or recipe.distribution,
+        source_name=choice.source,
+        source=source,
+        extras=version.extras if not isinstance(source, WheelSource) else {},
+        patches=patches,
+        build=build,
+        options=options,
+        variant=variant,
+        needs=needs,
+        native_code=recipe.native_code if built and not isinstance(source, WheelSource) else recipe.prebuilt_native_code,
+        built=built,
+        notes=tuple(f"{name}: {one.note}" for one in overlays if one.note and not one.warn),
+        warnings=tuple(warnings),
+    )
+
+
+def _choose_variant(recipe: Recipe, asked: str) -> str:
+    if asked and asked not in recipe.variants:
+        near = nearest(asked, list(recipe.variants))
+        msg = f"{recipe.name} has no variant {asked!r}; it has {', '.join(recipe.variants) or 'none'}"
+        raise UsageError(msg, hint=f"did you mean {near}?" if near else "")
+    return asked or next(iter(recipe.variants), "")
+
+
+def _applies(one: Overlay, target: Target, version: RecipeVersion, choice: StackPackage, variant: str) -> bool:
+    capability = target.gpu.capability.rstrip("af")
+    return (
+        SpecifierSet(one.version).contains(version.version, prereleases=True)
+        and SpecifierSet(one.cuda).contains(target.cuda.version)
+        and SpecifierSet(one.capability).contains(capability)
+        and (not one.gpus or target.gpu.name in one.gpus)
+        and (not one.sources or choice.source in one.sources)
+        and (not one.variants or variant in one.variants)
+    )
+
+
+def _overlay(recipe: Recipe, variant: str, overlays: Sequence[Overlay]) -> Build:
+    build = recipe.build
+    env: dict[str, str] = dict(build.env)
+    settings: dict[str, str] = dict(build.config_settings)
+    requires = list(build.requires)
+    groups = list(build.toolkit_groups)
+    backend = build.backend
+    tools = list(build.tools)
+    if variant:
+        env.update(recipe.variants[variant].env)
+        requires += recipe.variants[variant].requires
+    for one in overlays:
+        env.update(one.env)
+        settings.update(one.config_settings)
+        requires += one.requires
+        groups += one.toolkit_groups
+        backend = getattr(one, "backend", "") or backend
+        tools += getattr(one, "tools", ())
+    changes: dict[str, Any] = {
+        "env": {key: value for key, value in env.items() if value},
+        "config_settings": settings,
+        "requires": tuple(dict.fromkeys(requires)),
+        "toolkit_groups": tuple(dict.fromkeys(groups)),
+        "backend": backend,
+        "tools": tuple(dict.fromkeys(tools)),
+    }
+    return msgspec.structs.replace(build, **changes)
+
+
+def arch_lists(gpu: Gpu, packages: Mapping[str, Package]) -> dict[str, str]:
+    """Return the arch list by consumer, with the spellings that the versions in the plan want."""
+    lists = dict(gpu.arch)
+    for when in gpu.arch_when:
+        package = packages.get(when.package)
+        if package and SpecifierSet(when.version).contains(package.version, prereleases=True):
+            lists[when.package] = when.value
+    return lists
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a small file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
