@@ -1,0 +1,256 @@
+"""Files from the network: resumed, hash-checked, put in place atomically.
+
+Proxies are those of the environment; certificates are the system's plus the file that SSL_CERT_FILE,
+REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import http.client
+import os
+import random
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bringup.errors import BringupError, FetchError, StorageError
+
+BLOCK = 1 << 20
+TIMEOUT_SECONDS = 30.0
+FATAL_STATUS = frozenset({400, 401, 403, 404, 405, 410, 451})
+OFFLINE_HINT = "check network and proxy, name another mirror with --mirror, or use --offline with a filled cache"
+
+OnBytes = Callable[[int], None]
+"""Told how many bytes have just arrived."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """A file by content: what it must hash to and where it is thought to be.
+
+    Attributes:
+        url: address; user name and password in it are sent but never shown.
+        sha256: hash of the whole file.
+        filename: name that it is stored under.
+        size: bytes, for estimates and messages; 0 if unknown.
+    """
+
+    url: str
+    sha256: str
+    filename: str
+    size: int = 0
+
+
+class _TransientError(Exception):
+    """Worth another attempt."""
+
+
+def download(
+    url: str,
+    dest: Path,
+    *,
+    sha256: str,
+    size: int = 0,
+    retries: int = 3,
+    on_bytes: OnBytes | None = None,
+    stop: threading.Event | None = None,
+) -> Path:
+    """Fetch one file to `dest`, which exists afterwards only if its hash is right.
+
+    What has arrived stays in `<dest>.part` when the connection breaks and is resumed by the next attempt or call.
+
+    Args:
+        url: http, https or file address.
+        dest: file to write.
+        sha256: hash of the whole file; "" skips the check (for files that nothing pins).
+        size: expected bytes, 0 if unknown.
+        retries: further attempts after a broken connection or a server error.
+        on_bytes: called with the number of bytes of each block.
+        stop: ends the transfer when set.
+
+    Raises:
+        FetchError: no network, no such file, truncated, or another hash than expected.
+        StorageError: disk full or no permission.
+    """
+    part = dest.with_name(dest.name + ".part")
+    problem = ""
+    with storage_errors(dest):
+        dest.parent.mkdir(parents=True, exist_ok=True)
+    for attempt in range(retries + 1):
+        if attempt:
+            _pause(min(0.4 * 2**attempt, 10.0) * random.uniform(0.7, 1.3), stop)  # noqa: S311
+        resumed = part.exists() and part.stat().st_size > 0
+        try:
+            _transfer(url, part, on_bytes=on_bytes, stop=stop)
+        except _TransientError as exc:
+            problem = str(exc)
+            continue
+        got = file_sha256(part) if sha256 else ""
+        if got == sha256:
+            with storage_errors(dest):
+                part.replace(dest)
+            return dest
+        problem = _wrong_hash(dest.name, part.stat().st_size, size, sha256, got)
+        with storage_errors(dest):
+            part.unlink(missing_ok=True)
+        if not resumed:
+            raise FetchError(problem, hint=f"address: {shown(url)}; the bad file has been removed")
+    msg = f"cannot fetch {dest.name} from {host_of(url)}: {problem}"
+    raise FetchError(msg, hint=OFFLINE_HINT)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with storage_errors(path), path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def host_of(url: str) -> str:
+    """Return the host of an address, or the address itself where there is none (file:)."""
+    return urllib.parse.urlsplit(url).hostname or url
+
+
+def shown(url: str) -> str:
+    """Return an address without user name and password."""
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+class storage_errors:  # noqa: N801 - used like a function
+    """Context that turns what a disk or a permission says into `StorageError`."""
+
+    def __init__(self, path: Path) -> None:
+        """`path` is named in the message."""
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
+        """Translate an OSError."""
+        if isinstance(exc, OSError) and not isinstance(exc, BringupError):
+            raise storage_error(exc, self._path) from exc
+
+
+def storage_error(exc: OSError, path: Path) -> StorageError:
+    """Return the error for a failed write (or read) of `path`."""
+    reason = exc.strerror or str(exc)
+    hints = {
+        errno.ENOSPC: "free some space, `bringup gc` shrinks the cache",
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EROFS: "the file system is mounted read-only",
+        errno.EACCES: "no permission for this folder",
+    }
+    return StorageError(f"cannot write {path}: {reason}", hint=hints.get(exc.errno or 0, ""))
+
+
+def _transfer(url: str, part: Path, *, on_bytes: OnBytes | None, stop: threading.Event | None) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    request = _request(url, have)
+    if request.type == "file" and not Path(urllib.request.url2pathname(request.selector)).is_file():
+        msg = f"{shown(url)} does not exist"
+        raise FetchError(msg)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=_tls()) as response:  # noqa: S310
+            resumes = have > 0 and response.status == http.HTTPStatus.PARTIAL_CONTENT
+            expected = _content_length(response)
+            got = _write(response, part, append=resumes, on_bytes=on_bytes, stop=stop)
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        if exc.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # everything had arrived already; the hash decides
+        if exc.code in FATAL_STATUS:
+            msg = f"{host_of(url)} does not have {urllib.parse.urlsplit(url).path}: HTTP {exc.code} {exc.reason}"
+            raise FetchError(msg, hint="the pin may be gone from this mirror: try another with --mirror") from exc
+        msg = f"HTTP {exc.code} {exc.reason}"
+        raise _TransientError(msg) from exc
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as exc:
+        raise _TransientError(_reason(exc)) from exc
+    if expected is not None and got < expected:
+        msg = f"truncated: {got} of {expected} bytes arrived before the connection ended"
+        raise _TransientError(msg)
+
+
+def _write(
+    response: http.client.HTTPResponse,
+    part: Path,
+    *,
+    append: bool,
+    on_bytes: OnBytes | None,
+    stop: threading.Event | None,
+) -> int:
+    """Copy the body to the file; network errors pass through, those of the disk become StorageError."""
+    total = 0
+    with storage_errors(part):
+        sink = part.open("ab" if append else "wb", buffering=0)
+    with sink:
+        while block := response.read(BLOCK):
+            if stop is not None and stop.is_set():
+                msg = f"fetch of {part.name.removesuffix('.part')} was stopped"
+                raise FetchError(msg)
+            with storage_errors(part):
+                sink.write(block)
+            total += len(block)
+            if on_bytes is not None:
+                on_bytes(len(block))
+    return total
+
+
+def _request(url: str, have: int) -> urllib.request.Request:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https", "file"):
+        msg = f"address {shown(url)} is neither http, https nor file"
+        raise FetchError(msg)
+    request = urllib.request.Request(shown(url), headers={"User-Agent": "bringup"})  # noqa: S310
+    if parts.username:
+        pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+        request.add_unredirected_header("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
+    if have and parts.scheme != "file":
+        request.add_header("Range", f"bytes={have}-")
+    return request
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        bundle = os.environ.get(name, "")
+        if bundle and Path(bundle).is_file():
+            context.load_verify_locations(cafile=bundle)
+    return context
+
+
+def _content_length(response: http.client.HTTPResponse) -> int | None:
+    value = response.headers.get("Content-Length", "")
+    return int(value) if value.isdigit() else None
+
+
+def _reason(exc: BaseException) -> str:
+    reason = getattr(exc, "reason", None) or exc
+    if isinstance(reason, TimeoutError):
+        return f"no answer within {TIMEOUT_SECONDS:g} s"
+    return str(reason) or type(reason).__name__
+
+
+def _wrong_hash(name: str, got_size: int, size: int, expected: str, got: str) -> str:
+    sizes = f" ({got_size} bytes, {size} expected)" if size and size != got_size else f" ({got_size} bytes)"
+    kind = "is truncated" if size and got_size < size else "has the wrong hash"
+    return f"{name} {kind}{sizes}: expected sha256 {expected}, got {got}"
+
+
+def _pause(seconds: float, stop: threading.Event | None) -> None:
+    if stop is None:
+        time.sleep(seconds)
+    else:
+        stop.wait(seconds)
