@@ -18,6 +18,7 @@ class PinnedWheel(Table, frozen=True, kw_only=True):
         sha256: hash of the x86_64 file.
         size: bytes of the file, for estimates.
         group: extra set this wheel belongs to ("" is always taken; "cublas" only when a recipe asks for it).
+        root: folder inside site-packages that holds its files, where that is not the set's ("nvidia/cudnn").
     """
 
     name: str
@@ -25,6 +26,7 @@ class PinnedWheel(Table, frozen=True, kw_only=True):
     sha256: Sha256
     size: int
     group: str = ""
+    root: str = ""
 
 
 class PinnedDeb(Table, frozen=True, kw_only=True):
@@ -83,10 +85,12 @@ class SystemToolkit(Table, frozen=True, kw_only=True):
     Attributes:
         paths: folders to look at, after CUDA_HOME.
         modules: names of environment modules.
+        markers: for each group, a file that is there when the group is ("include/curand_kernel.h").
     """
 
     paths: tuple[str, ...]
     modules: tuple[str, ...] = ()
+    markers: dict[str, str] = {}
 
 
 class CudaProviders(Table, frozen=True, kw_only=True):

@@ -101,7 +101,7 @@ def obtain_all(
     offline: bool = False,
     on_bytes: OnBytes | None = None,
 ) -> dict[str, Path]:
-    """Return the files of many hashes; only those that are missing are located and fetched, some at a time.
+    """Return the files of many hashes; only those that are missing or damaged are located and fetched, some at a time.
 
     Args:
         cache: where they are kept.
@@ -114,7 +114,7 @@ def obtain_all(
         FetchError: a file is missing offline, cannot be located, or did not arrive.
         StorageError: disk full or no permission.
     """
-    files = {sha256: path for sha256, _ in hashes if (path := cache.get(sha256)) is not None}
+    files = {sha256: path for sha256, _ in hashes if (path := cache.get(sha256, check=True)) is not None}
     missing = {sha256: name for sha256, name in hashes if sha256 not in files}
     if not missing:
         return files
