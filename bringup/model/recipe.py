@@ -14,7 +14,8 @@ class GitSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="git"):
 
     Attributes:
         url: clone address.
-        tag: release tag; fetched where the server refuses commits by hash, and checked against `commit`.
+        tag: release tag; fetched where the server refuses commits by hash, and checked against `commit`; "" if the
+            commit stands at no tag.
         commit: full hash; "unrecorded" makes the first fetch record it.
         submodules: paths (globs) of submodules to take, nested ones below them included; none if empty.
         without: paths (globs) of submodules to leave out of those.
@@ -22,8 +23,8 @@ class GitSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="git"):
     """
 
     url: str
-    tag: str
     commit: Commit
+    tag: str = ""
     submodules: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     subdirectory: str = ""
@@ -148,17 +149,25 @@ class AssembledSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="a
 Source = GitSource | SdistSource | WheelSource | DebianSource | DebSource | UrlSource | AssembledSource
 
 
+Backend = Literal["pep517", "setup.py", "repack", "hook"]
+"""How a tree becomes a wheel; the values are explained at `Build.backend`."""
+
+
 class NativeCode(Table, frozen=True, kw_only=True):
     """What machine code some files of the wheel must hold.
 
     Attributes:
         glob: path pattern inside the wheel.
+        version: range of package versions whose wheels hold such files, "<0.3.10"; all if "".
+        capability: range of compute capabilities that the promise is made for, ">=9.0,<10"; all if "".
         code: "exact" = the target's own machine code; "any" = anything that runs natively on it.
         exempt: the files are known not to hold it, and `why` says why that is right.
         why: reason of an exemption.
     """
 
     glob: str
+    version: str = ""
+    capability: str = ""
     code: Literal["exact", "any"] = "exact"
     exempt: bool = False
     why: str = ""
@@ -178,6 +187,8 @@ class Overlay(Table, frozen=True, kw_only=True):
         requires: build requirements added.
         config_settings: PEP 517 settings added.
         toolkit_groups: parts of the CUDA toolkit added.
+        tools: other programs that must be there, added.
+        backend: backend that replaces the recipe's.
         note: shown in the plan when the overlay applies.
         warn: the note is a warning.
     """
@@ -192,6 +203,8 @@ class Overlay(Table, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
     config_settings: dict[str, str] = {}
     toolkit_groups: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    backend: Backend | None = None
     note: str = ""
     warn: bool = False
 
@@ -216,7 +229,7 @@ class Build(Table, frozen=True, kw_only=True):
         local: label that our wheels carry, "{local}" is the target's own ("cu130").
     """
 
-    backend: Literal["pep517", "setup.py", "repack", "hook"]
+    backend: Backend
     requires: tuple[str, ...] = ()
     env: dict[str, str] = {}
     config_settings: dict[str, str] = {}
@@ -262,11 +275,14 @@ class Variant(Table, frozen=True, kw_only=True):
         summary: what it is for.
         env: variables added to the build's environment.
         requires: build requirements added.
+        fallback: variant taken instead, and said so in the plan, where tools that this one needs are missing;
+            "" makes a missing tool an error.
     """
 
     summary: str
     env: dict[str, str] = {}
     requires: tuple[str, ...] = ()
+    fallback: str = ""
 
 
 class Recipe(Table, frozen=True, kw_only=True):
