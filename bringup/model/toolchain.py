@@ -39,6 +39,8 @@ class PinnedDeb(Table, frozen=True, kw_only=True):
         size: bytes of the file.
         group: extra set this package belongs to ("" is always taken).
         component: archive area, "main" or "non-free".
+        path: where a mirror has it, "pool/main/g/gcc-12/gcc-12_12.2.0-14+deb12u1_amd64.deb"; its index is read only
+            if this is "" or the file has moved.
     """
 
     name: str
@@ -47,6 +49,7 @@ class PinnedDeb(Table, frozen=True, kw_only=True):
     size: int
     group: str = ""
     component: str = "main"
+    path: str = ""
 
 
 class DebSet(Table, frozen=True, kw_only=True):
@@ -55,14 +58,16 @@ class DebSet(Table, frozen=True, kw_only=True):
     Attributes:
         suite: Debian release they come from, "trixie".
         packages: the pinned packages.
-        drop: globs of paths in the packages that are left out ("usr/lib/**/*_static.a").
-        unpacked_mib: size on disk after that.
+        drop: globs of paths in the packages that are left out ("usr/lib/*_static.a"; `*` matches slashes too).
+        unpacked_mib: size on disk after that, without the optional groups.
+        included: groups that are in the packages that are always taken.
     """
 
     suite: Name
     packages: tuple[PinnedDeb, ...]
     drop: tuple[str, ...] = ()
     unpacked_mib: int
+    included: tuple[str, ...] = ()
 
 
 class WheelSet(Table, frozen=True, kw_only=True):

@@ -42,12 +42,18 @@ class Wanted:
         sha256: hash of the whole file.
         filename: name that it is stored under.
         size: bytes, for estimates and messages; 0 if unknown.
+        proxy: proxy to use instead of those of the environment.
     """
 
     url: str
     sha256: str
     filename: str
     size: int = 0
+    proxy: str = ""
+
+
+class GoneError(FetchError):
+    """The host answered that it does not have the file."""
 
 
 class _TransientError(Exception):
@@ -63,6 +69,7 @@ def download(
     retries: int = 3,
     on_bytes: OnBytes | None = None,
     stop: threading.Event | None = None,
+    proxy: str = "",
 ) -> Path:
     """Fetch one file to `dest`, which exists afterwards only if its hash is right.
 
@@ -76,6 +83,7 @@ def download(
         retries: further attempts after a broken connection or a server error.
         on_bytes: called with the number of bytes of each block.
         stop: ends the transfer when set.
+        proxy: proxy to use instead of those of the environment.
 
     Raises:
         FetchError: no network, no such file, truncated, or another hash than expected.
@@ -90,7 +98,7 @@ def download(
             _pause(min(0.4 * 2**attempt, 10.0) * random.uniform(0.7, 1.3), stop)  # noqa: S311
         resumed = part.exists() and part.stat().st_size > 0
         try:
-            _transfer(url, part, on_bytes=on_bytes, stop=stop)
+            _transfer(url, part, proxy=proxy, on_bytes=on_bytes, stop=stop)
         except _TransientError as exc:
             problem = str(exc)
             continue
@@ -156,14 +164,14 @@ def storage_error(exc: OSError, path: Path) -> StorageError:
     return StorageError(f"cannot write {path}: {reason}", hint=hints.get(exc.errno or 0, ""))
 
 
-def _transfer(url: str, part: Path, *, on_bytes: OnBytes | None, stop: threading.Event | None) -> None:
+def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, stop: threading.Event | None) -> None:
     have = part.stat().st_size if part.exists() else 0
     request = _request(url, have)
     if request.type == "file" and not Path(urllib.request.url2pathname(request.selector)).is_file():
         msg = f"{shown(url)} does not exist"
-        raise FetchError(msg)
+        raise GoneError(msg)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=_tls()) as response:  # noqa: S310
+        with _opener(proxy).open(request, timeout=TIMEOUT_SECONDS) as response:
             resumes = have > 0 and response.status == http.HTTPStatus.PARTIAL_CONTENT
             expected = _content_length(response)
             got = _write(response, part, append=resumes, on_bytes=on_bytes, stop=stop)
@@ -173,7 +181,7 @@ def _transfer(url: str, part: Path, *, on_bytes: OnBytes | None, stop: threading
             return  # everything had arrived already; the hash decides
         if exc.code in FATAL_STATUS:
             msg = f"{host_of(url)} does not have {urllib.parse.urlsplit(url).path}: HTTP {exc.code} {exc.reason}"
-            raise FetchError(msg, hint="the pin may be gone from this mirror: try another with --mirror") from exc
+            raise GoneError(msg, hint="the file may be gone from this mirror: try another one") from exc
         msg = f"HTTP {exc.code} {exc.reason}"
         raise _TransientError(msg) from exc
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as exc:
@@ -220,6 +228,13 @@ def _request(url: str, have: int) -> urllib.request.Request:
     if have and parts.scheme != "file":
         request.add_header("Range", f"bytes={have}-")
     return request
+
+
+def _opener(proxy: str) -> urllib.request.OpenerDirector:
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=_tls())]
+    if proxy:
+        handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
+    return urllib.request.build_opener(*handlers)
 
 
 def _tls() -> ssl.SSLContext:

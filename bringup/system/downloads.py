@@ -72,7 +72,15 @@ class DownloadCache:
             known = self.get(wanted.sha256)
             if known is not None:
                 return known
-            return download(wanted.url, dest, sha256=wanted.sha256, size=wanted.size, on_bytes=on_bytes, stop=stop)
+            return download(
+                wanted.url,
+                dest,
+                sha256=wanted.sha256,
+                size=wanted.size,
+                on_bytes=on_bytes,
+                stop=stop,
+                proxy=wanted.proxy,
+            )
 
     def adopt(self, path: Path, sha256: str) -> Path:
         """Take a local file in (a bundle, a mirror folder); its hash is checked. Returns the cached file.

@@ -8,6 +8,7 @@ so that an interruption ends the whole tree of compilers and not only its root.
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import selectors
 import shlex
@@ -27,6 +28,7 @@ GRACE_SECONDS = 5.0
 
 _live: set[int] = set()
 _live_lock = threading.Lock()
+_groups: list[Path] = []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +125,22 @@ def end_all() -> None:
         end_tree(pid)
 
 
+def record_groups(folder: Path | None) -> None:
+    """Keep a file named after each running command in `folder`, so that a later run can end what a kill -9 left."""
+    _groups.clear()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        _groups.append(folder)
+
+
+def start_time(pid: int) -> str:
+    """Return when a process started, in clock ticks since boot; "" if there is none. Tells reused ids apart."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
 def end_tree(pid: int) -> None:
     """Send SIGTERM to the session that `pid` leads, and SIGKILL to what is left after a grace period."""
     for sig, grace in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, 1.0)):
@@ -175,6 +193,9 @@ def _start(
         raise error(msg) from exc
     with _live_lock:
         _live.add(process.pid)
+    for folder in _groups:
+        with contextlib.suppress(OSError):
+            (folder / str(process.pid)).write_text(start_time(process.pid))
     return process
 
 
@@ -229,6 +250,9 @@ def _reap(process: subprocess.Popen[bytes]) -> tuple[int, tuple[float, int]]:
             process.stdout.close()
         with _live_lock:
             _live.discard(process.pid)
+        for folder in _groups:
+            with contextlib.suppress(OSError):
+                (folder / str(process.pid)).unlink(missing_ok=True)
     return process.returncode, figures
 
 

@@ -52,7 +52,7 @@ def plan_identity(release: CudaRelease, provider: Provider, groups: Iterable[str
         return pins_identity("wheels", selected(wheels.packages, groups, release, provider), wheels.root)
     if provider == "debs":
         debs = deb_set(release)
-        chosen = selected(debs.packages, groups, release, provider)
+        chosen = selected(debs.packages, groups, release, provider, debs.included)
         return pins_identity("debs", chosen, *sorted(debs.drop))
     msg = "the identity of an installed toolkit is that of its files: see cuda_system.find_system"
     raise ValueError(msg)
@@ -63,18 +63,24 @@ def pins_identity(kind: str, pins: Sequence[PinnedWheel] | Sequence[PinnedDeb], 
     return identity_of(kind, LAYOUT, *more, *sorted(f"{pin.name}={pin.version}={pin.sha256}" for pin in pins))
 
 
-def selected(packages: Sequence[Pin], groups: Iterable[str], release: CudaRelease, provider: Provider) -> list[Pin]:
+def selected(
+    packages: Sequence[Pin],
+    groups: Iterable[str],
+    release: CudaRelease,
+    provider: Provider,
+    included: Iterable[str] = (),
+) -> list[Pin]:
     """Return the pins that are always taken and those of the groups.
 
     Raises:
         ConfigError: a group is not known.
     """
-    wanted = set(groups)
+    wanted = set(groups) - set(included)
     known = {pin.group for pin in packages if pin.group}
     if wanted - known:
         msg = (
             f"toolchains/cuda/{release.version}.toml: [providers.{provider}] has no group"
-            f" {', '.join(repr(name) for name in sorted(wanted - known))}; it has: {', '.join(sorted(known))}"
+            f" {', '.join(repr(name) for name in sorted(wanted - known))}; it has: {', '.join(sorted(known | set(included)))}"
         )
         raise ConfigError(msg)
     return [pin for pin in packages if not pin.group or pin.group in wanted]

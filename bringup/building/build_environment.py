@@ -1,0 +1,164 @@
+"""The environment variables of a build: the target's toolchain and nothing of the user's shell."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from bringup.context import Context
+from bringup.errors import ConfigError, PrepareError
+from bringup.model.plan import Package, Step
+from bringup.planning.resolve import arch_lists
+from bringup.system import process
+from bringup.system.environ import process_environment
+from bringup.system.fs import make_dir, point_link
+from bringup.toolchain.host_compiler import link_tools
+
+EPOCH = 1700000000
+GIB = 1 << 30
+
+
+def package_jobs(package: Package, ctx: Context) -> int:
+    """Return how many compilers of this package may run: the run's jobs, or fewer where memory sets the limit."""
+    by_memory = int(ctx.memory_bytes / GIB / package.build.memory_per_job_gib) if package.build.memory_per_job_gib else 0
+    return max(1, min(ctx.jobs, by_memory or ctx.jobs))
+
+
+def build_environment(package: Package, step: Step, ctx: Context, jobs: int) -> dict[str, str]:
+    """Return the environment of a package's build.
+
+    Raises:
+        PrepareError: a tool that the recipe names is missing or too old.
+        ConfigError: the recipe uses a placeholder that does not exist.
+    """
+    place = ctx.layout.build_env(package.name, step.fingerprint)
+    env = {name: value for name, value in ctx.env.items() if name not in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
+    env["HOME"] = str(make_dir(ctx.layout.work(package.name) / "home"))
+    env["SOURCE_DATE_EPOCH"] = str(EPOCH)
+    env["VIRTUAL_ENV"] = str(place)
+    values = placeholders(package, step, ctx, jobs)
+    _toolchain(package, ctx, place, env, values)
+    env["PATH"] = f"{place / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+    env |= find_tools(package.build.tools, place / "bin", ctx.env)
+    if package.build.max_jobs:
+        env["MAX_JOBS"] = str(jobs)
+    where = f"recipes/{package.name}.toml: build.env"
+    for name, text in package.build.env.items():
+        env[name] = fill(text, values, where=f"{where}.{name}")
+    return env
+
+
+def placeholders(package: Package, step: Step, ctx: Context, jobs: int) -> dict[str, str]:
+    """Return the values that `{...}` in the recipe's env and settings stand for."""
+    place = ctx.layout.build_env(package.name, step.fingerprint)
+    target = ctx.plan.target
+    site = place / "lib" / f"python{target.python.version}" / "site-packages"
+    values = {
+        "cc": str(place / "bin/gcc"),
+        "cxx": str(place / "bin/g++"),
+        "cuda": target.cuda.version,
+        "cuda_short": target.cuda.version.replace(".", ""),
+        "epoch": str(EPOCH),
+        "jobs": str(jobs),
+        "local": target.local,
+        "python": str(place / "bin/python"),
+        "site_packages": str(site),
+        "source": str(ctx.layout.source(package.name)),
+        "version": package.version,
+        "work": str(ctx.layout.work(package.name)),
+    }
+    if ctx.tools.cuda is not None:
+        values["cuda_home"] = str(ctx.tools.cuda.root)
+        values["nvcc"] = str(place / "bin/nvcc")
+    for name, text in arch_lists(target.gpu, ctx.plan.packages).items():
+        values[f"arch.{name}"] = text
+    for name in package.extras:
+        values[f"extra.{name}"] = str(ctx.layout.work(package.name) / "extras" / name)
+    return values
+
+
+def fill(text: str, values: Mapping[str, str], *, where: str) -> str:
+    """Replace placeholders; `{{` and `}}` stand for braces.
+
+    Raises:
+        ConfigError: a placeholder is not known.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] in ("{{", "}}"):
+            return match[0][0]
+        if match[1] not in values:
+            msg = f"{where}: no placeholder {{{match[1]}}}; known: {', '.join(sorted(values))}"
+            raise ConfigError(msg)
+        return values[match[1]]
+
+    return re.sub(r"\{\{|\}\}|\{([a-z_]+(?:\.[A-Za-z0-9._-]+)?)\}", value, text)
+
+
+def _toolchain(
+    package: Package, ctx: Context, place: Path, env: dict[str, str], values: Mapping[str, str]
+) -> None:
+    gcc, cuda = ctx.tools.gcc, ctx.tools.cuda
+    if gcc is None:
+        msg = f"{package.name}: the host compiler comes before the build"
+        raise PrepareError(msg)
+
+    link_tools(place / "bin", gcc, cuda if package.build.cuda else None, {})
+
+    env |= {"CC": values["cc"], "CXX": values["cxx"]}
+    if not package.build.cuda:
+        return
+    if cuda is None:
+        msg = f"{package.name}: the CUDA toolkit comes before the build"
+        raise PrepareError(msg)
+    home, nvcc = str(cuda.root), values["nvcc"]
+    env |= {
+        "CUDA_HOME": home,
+        "CUDA_PATH": home,
+        "CUDA_TOOLKIT_ROOT_DIR": home,
+        "CUDACXX": nvcc,
+        "CMAKE_CUDA_COMPILER": nvcc,
+        "CUDAHOSTCXX": values["cxx"],
+        "CMAKE_CUDA_HOST_COMPILER": values["cxx"],
+        "TORCH_CUDA_ARCH_LIST": values.get(f"arch.{package.name}", values["arch.torch"]),
+        "FLASHINFER_CUDA_ARCH_LIST": values["arch.flashinfer"],
+    }
+
+
+def find_tools(tools: tuple[str, ...], bin_dir: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Link programs that a recipe needs ("cargo>=1.85") into the build's bin and return variables they need.
+
+    Raises:
+        PrepareError: one is missing or too old.
+    """
+    user = process_environment()
+    home = Path(user.get("HOME", "/nonexistent"))
+    path = f"{user.get('PATH', '')}:{home / '.cargo/bin'}"
+    more: dict[str, str] = {}
+    for text in tools:
+        wanted = Requirement(text)
+        found = shutil.which(wanted.name, path=path)
+        if found is None:
+            msg = f"{wanted.name} is not installed, and this package needs {text}"
+            raise PrepareError(msg, hint=f"install {wanted.name} for this user (no root needed), or choose a variant without")
+        out = process.run([found, "--version"], env={**env, "HOME": str(home)}, error=PrepareError, what=found).output
+        version = re.search(r"\d+(?:\.\d+)+", out)
+        if version is None or Version(version[0]) not in wanted.specifier:
+            msg = f"{found} is version {version[0] if version else 'unknown'}, and this package needs {text}"
+            raise PrepareError(msg, hint=f"install {text}")
+        point_link(bin_dir / wanted.name, Path(found))
+        if wanted.name == "cargo":
+            rustc = shutil.which("rustc", path=path)
+            if rustc:
+                point_link(bin_dir / "rustc", Path(rustc))
+            more = {
+                "CARGO_HOME": user.get("CARGO_HOME", str(home / ".cargo")),
+                "RUSTUP_HOME": user.get("RUSTUP_HOME", str(home / ".rustup")),
+                "CARGO_NET_OFFLINE": "true",
+            }
+    return more

@@ -1,0 +1,113 @@
+"""What every phase gets: the plan, folders, environment, store, tools and the reporter. Small and constant."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from bringup.config.lockfile import Lock
+from bringup.errors import BringupError
+from bringup.model.hooks import Progress
+from bringup.model.plan import Plan, Request, Step
+from bringup.store import Store
+from bringup.system import process
+from bringup.system.downloads import DownloadCache
+from bringup.system.layout import Layout
+from bringup.toolchain.host_compiler import Gcc
+from bringup.toolchain.python import Interpreter
+from bringup.toolchain.toolkit import Toolkit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a step did.
+
+    Attributes:
+        note: one line for people: "13 modules, 60 units, 35 MB".
+        outputs: files or folders that must be there for the step to count as done.
+        facts: figures for records and reports.
+    """
+
+    note: str = ""
+    outputs: tuple[Path, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Reporter(Protocol):
+    """Tells people, or programs, what happens."""
+
+    def line(self, text: str) -> None:
+        """Say one thing."""
+
+    def started(self, step: Step) -> None:
+        """A step begins."""
+
+    def progress(self, step: Step, progress: Progress) -> None:
+        """A step is so far."""
+
+    def finished(self, step: Step, outcome: Outcome, seconds: float) -> None:
+        """A step is done."""
+
+    def failed(self, step: Step, error: BringupError, seconds: float) -> None:
+        """A step failed."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Tools:
+    """The toolchain as far as it has been made; filled by the prepare steps of python, cuda and gcc."""
+
+    python: Interpreter | None = None
+    cuda: Toolkit | None = None
+    gcc: Gcc | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """What a phase works with.
+
+    Attributes:
+        plan: what is to be done.
+        request: what was asked.
+        data: folder of recipes and patches.
+        layout: folders.
+        env: environment that commands start from.
+        store: wheels by fingerprint.
+        downloads: files by hash.
+        lock: pins of the stack.
+        reporter: tells people.
+        tools: the toolchain.
+        jobs: compilers at the same time.
+        memory_bytes: memory to use.
+        stopping: set when the run is to end.
+    """
+
+    plan: Plan
+    request: Request
+    data: Path
+    layout: Layout
+    env: Mapping[str, str]
+    store: Store
+    downloads: DownloadCache
+    lock: Lock | None
+    reporter: Reporter
+    tools: Tools
+    jobs: int
+    memory_bytes: int
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def uv(self, *arguments: str | Path, step: Step, error: type[BringupError], what: str) -> process.Completed:
+        """Run uv with the cache and index settings of the machine, from a folder without projects."""
+        from bringup.system.pypi import find_uv  # noqa: PLC0415 - not needed for a plan
+
+        offline = ["--offline"] if self.request.offline else []
+        return process.run(
+            [find_uv(), *arguments, *offline],
+            env={**self.env, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_LINK_MODE": "hardlink"},
+            cwd=self.layout.root,
+            log=self.layout.log(step.id),
+            error=error,
+            what=what,
+        )

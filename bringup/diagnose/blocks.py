@@ -1,0 +1,182 @@
+"""From the line where an error begins to the line that names its cause.
+
+CMake puts the message below the header, Python puts it below the frames, cargo and uv put the innermost cause last.
+Each function here reads one such form from the lines that follow a hit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bringup.diagnose.reader import Hit
+from bringup.diagnose.shapes import Shape, Weight, classify
+from bringup.diagnose.text import Line
+from bringup.model.knowledge import Category
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A possible root cause.
+
+    Attributes:
+        hit: where the block begins.
+        kind: name of the shape.
+        weight: what the shape says about the cause.
+        category: what the shape suggests.
+        no: number of the root line.
+        line: the root line.
+        end: number of the last line of the block.
+        frames: numbers of the first and the last line of source that a traceback shows.
+        link: "cause" or "context" if a traceback says that it followed from the one before it.
+    """
+
+    hit: Hit
+    kind: str
+    weight: Weight
+    category: Category
+    no: int
+    line: Line
+    end: int
+    frames: tuple[int, int] = (0, -1)
+    link: str = ""
+
+
+_EXCEPTION = re.compile(r"(?:[A-Za-z_]\w{0,80}\.){0,10}[A-Za-z_]\w{0,80}(?::\s|:?$)")
+_LINK_CAUSE = re.compile(r"The above exception was the direct cause of")
+_LINK_CONTEXT = re.compile(r"During handling of the above exception")
+_CAUSED_BY = re.compile(r"Caused by:\s*(.*)")
+_IMPORT_ERROR = re.compile(r"(?:\w+\.)*(?:ImportError|ModuleNotFoundError|OSError: lib\S+\.so)\b")
+_INSIDE_CMAKE = re.compile(r"(?:is not able to compile|fails with the following output|Compiling the CUDA compiler id|Output:|Compiler:|could not be compiled|failed with the following)")
+
+
+def read_block(hit: Hit, shape: Shape) -> Candidate | None:
+    """Return the candidate that begins at `hit`, or None where the block turns out to be no error."""
+    if shape.name == "traceback":
+        return _traceback(hit, shape)
+    if shape.name == "cmake":
+        return _cmake(hit, shape)
+    if shape.name == "panic":
+        return _below(hit, shape, re.compile(r"(?!note: |stack backtrace)\S"), 3) if _ends_in_place(hit) else _alone(hit, shape)
+    if shape.name == "resolver":
+        return _below(hit, shape, re.compile(r"Because "), 3)
+    if shape.name == "terminate":
+        return _below(hit, shape, re.compile(r"what\(\):"), 3)
+    if shape.name in {"cargo", "general", "maturin", "download", "wrapper"}:
+        return _caused_by(hit, shape)
+    return _alone(hit, shape)
+
+
+def _alone(hit: Hit, shape: Shape) -> Candidate:
+    return Candidate(hit, shape.name, shape.weight, shape.category, hit.no, hit.line, hit.no)
+
+
+def _ends_in_place(hit: Hit) -> bool:
+    """Return whether a Rust panic gives only its place on this line (Rust 1.73 and newer), the message below."""
+    return re.search(r"panicked at [^'\s]\S*:\d+:\d+:$", hit.line.core) is not None
+
+
+def _follow(hit: Hit, count: int) -> Iterator[tuple[int, Line]]:
+    """Yield number and content of the lines after a hit that the same process wrote."""
+    for offset, line in enumerate(hit.after[1 : count + 1], 1):
+        if line.stream == hit.line.stream:
+            yield hit.no + offset, line
+
+
+def _below(hit: Hit, shape: Shape, wanted: re.Pattern[str], count: int) -> Candidate:
+    found = _alone(hit, shape)
+    for no, line in _follow(hit, count * 4):
+        if wanted.match(line.core):
+            found.no, found.line, found.end = no, line, no
+            break
+    return found
+
+
+def _caused_by(hit: Hit, shape: Shape) -> Candidate:
+    """Read a chain of `Caused by:`; the last is the innermost."""
+    found = _alone(hit, shape)
+    wanted = False
+    for no, line in _follow(hit, 60):
+        if wanted and line.core:
+            if not re.match(r"process didn't exit successfully|---|network failure seems|spurious", line.core):
+                found.no, found.line = no, line
+            found.end, wanted = no, False
+            continue
+        link = _CAUSED_BY.match(line.core)
+        if link and link[1]:
+            found.no, found.line, found.end = no, line, no
+        elif link:
+            wanted = True
+        elif no > found.end + 12 or (line.core and classify(line.core) and found.end < no - 6):
+            break
+    if found.no != hit.no and shape.weight is Weight.WRAPPER:
+        found.weight = Weight.GENERAL
+    return found
+
+
+def _indent(text: str) -> int:
+    return len(text) - len(text.lstrip(" │|>"))
+
+
+def _traceback(hit: Hit, shape: Shape) -> Candidate | None:
+    base = _indent(hit.line.body)
+    strangers = 0
+    for no, line in _follow(hit, 390):
+        if not line.core or set(line.core) <= set("^~ "):
+            continue
+        if _indent(line.body) > base or line.core.startswith(("File ", "[Previous line repeated")):
+            continue
+        if _EXCEPTION.match(line.core):
+            return _exception(hit, shape, no, line)
+        strangers += 1
+        if strangers > 3:
+            return None
+    return None
+
+
+def _exception(hit: Hit, shape: Shape, no: int, line: Line) -> Candidate | None:
+    inner = classify(line.core)
+    weight = Weight.WRAPPER if inner and inner.weight is Weight.WRAPPER else shape.weight
+    if re.match(r"(?:SystemExit|KeyboardInterrupt|[\w.]*Warning)\b", line.core):
+        weight = Weight.WRAPPER
+    category = Category.IMPORT if _IMPORT_ERROR.match(line.core) else shape.category
+    return Candidate(
+        hit, shape.name, weight, category, no, line, no, frames=(hit.no, no - 1), link=_link_before(hit)
+    )
+
+
+def _link_before(hit: Hit) -> str:
+    before = [line for line in hit.before if line.stream == hit.line.stream and line.core][-2:]
+    for line in before:
+        if _LINK_CAUSE.search(line.core):
+            return "cause"
+        if _LINK_CONTEXT.search(line.core):
+            return "context"
+    return ""
+
+
+def _cmake(hit: Hit, shape: Shape) -> Candidate:
+    found = _alone(hit, shape)
+    if not re.search(r":$", hit.line.core):
+        return found
+    base, inside = _indent(hit.line.body), False
+    inner: Candidate | None = None
+    for no, line in _follow(hit, 200):
+        if not line.core:
+            continue
+        if _indent(line.body) <= base:
+            break
+        if found.no == hit.no:
+            found.no, found.line = no, line
+        found.end = no
+        inside = inside or _INSIDE_CMAKE.search(line.core) is not None
+        error = classify(line.core) if inside and inner is None else None
+        if error and error.weight >= Weight.GENERAL:
+            inner = Candidate(hit, error.name, shape.weight, shape.category, no, line, no)
+    if inner:
+        inner.end = found.end
+        return inner
+    if re.match(r"Command failed|Build step for|CMake step for|Failed to \w+ ", found.line.core):
+        found.weight = Weight.WRAPPER
+    return found

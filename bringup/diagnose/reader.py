@@ -1,0 +1,161 @@
+"""Stream a log of any size and stop only at lines that may matter.
+
+Most lines of a build log are compile commands. They are passed over by plain substring searches over megabytes at a
+time, which run at memory speed; regular expressions see only the lines that contain one of the trigger words. This is
+why no other regular-expression engine is needed: what reaches Python's is little, and cut to `text.MAX_LINE`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from bringup.diagnose.text import Line, clean_line
+from bringup.errors import UsageError
+
+CHUNK = 2 << 20
+LOOK_BACK = 16 << 10
+LOOK_AHEAD = 48 << 10
+LINES_BEFORE = 60
+LINES_AFTER = 400
+ENDLESS = 1 << 20
+
+
+class Hit:
+    """One line that contains a trigger word, with what stands around it.
+
+    Attributes:
+        no: line number, from 1.
+        line: the cleaned line.
+    """
+
+    def __init__(self, no: int, line: Line, data: bytes, start: int) -> None:
+        self.no = no
+        self.line = line
+        self._data = data
+        self._start = start
+
+    def keep(self) -> Hit:
+        """Copy the surroundings, so that the megabytes that they are part of can go; returns self."""
+        low = max(0, self._start - LOOK_BACK)
+        self._data = self._data[low : self._start + LOOK_AHEAD]
+        self._start -= low
+        return self
+
+    @cached_property
+    def after(self) -> list[Line]:
+        """The line itself and up to `LINES_AFTER` that follow."""
+        rows = self._data[self._start : self._start + LOOK_AHEAD].split(b"\n", LINES_AFTER + 1)
+        return [clean_line(row) for row in rows[: LINES_AFTER + 1]]
+
+    @cached_property
+    def before(self) -> list[Line]:
+        """Up to `LINES_BEFORE` lines that come before, in order."""
+        rows = self._data[max(0, self._start - LOOK_BACK) : self._start].rsplit(b"\n", LINES_BEFORE + 1)
+        return [clean_line(row) for row in rows[:-1][-LINES_BEFORE:]]
+
+
+class Reader:
+    """Yields the hits of a stream in order, and counts its lines.
+
+    Attributes:
+        lines: number of lines read so far.
+        tail: the last lines of the stream, cleaned, once it was read to its end.
+    """
+
+    def __init__(self, stream: BinaryIO, triggers: Sequence[bytes]) -> None:
+        self._stream = stream
+        self._triggers = tuple(triggers)
+        self.lines = 0
+        self.tail: list[Line] = []
+
+    def hits(self) -> Iterator[Hit]:
+        """Read the stream to its end, yielding each line that has a trigger word."""
+        data, done, number = b"", 0, 1
+        for chunk, last in _chunks(self._stream):
+            data += chunk
+            limit = len(data) if last else data.rfind(b"\n", done, max(done, len(data) - LOOK_AHEAD)) + 1
+            if limit <= done:
+                continue
+            number = yield from self._scan(data, done, limit, number)
+            if last:
+                self._finish(data, number)
+                return
+            cut = max(0, limit - LOOK_BACK)
+            data, done = data[cut:], limit - cut
+
+    def _scan(self, data: bytes, low: int, high: int, number: int) -> Iterator[Hit]:  # type: ignore[misc]
+        position = low
+        for start, end in self._hot(data, low, high):
+            number += data.count(b"\n", position, start)
+            position = start
+            yield Hit(number, clean_line(data[start:end]), data, start)
+        return number + data.count(b"\n", position, high)
+
+    def _hot(self, data: bytes, low: int, high: int) -> list[tuple[int, int]]:
+        """Return where the lines with a trigger word begin and end, in order."""
+        small = data[low:high].lower()
+        found: dict[int, int] = {}
+        for trigger in self._triggers:
+            position = small.find(trigger)
+            while position >= 0:
+                start = small.rfind(b"\n", 0, position) + 1
+                end = small.find(b"\n", position)
+                end = len(small) if end < 0 else end
+                found[start] = end
+                position = small.find(trigger, end)
+        return [(low + start, low + end) for start, end in sorted(found.items())]
+
+    def _finish(self, data: bytes, number: int) -> None:
+        self.lines = number - 1 if data.endswith(b"\n") or not data else number
+        rows = [row for row in data[-LOOK_BACK:].split(b"\n") if row.strip()]
+        self.tail = [clean_line(row) for row in rows[-20:]]
+
+
+def open_log(path: str) -> BinaryIO:
+    """Open a log for reading: `-` is standard input; gzip is recognised by its first bytes.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+    """
+    if path == "-":
+        return _plain(sys.stdin.buffer)
+    try:
+        return _plain(Path(path).open("rb"))
+    except OSError as exc:
+        msg = f"cannot read the log {path}: {exc.strerror or exc}"
+        raise UsageError(msg, hint="give the path of a log file, or - for standard input") from exc
+
+
+def _plain(stream: BinaryIO) -> BinaryIO:
+    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[type-var]
+    if buffered.peek(2)[:2] == b"\x1f\x8b":
+        return gzip.GzipFile(fileobj=buffered)  # type: ignore[return-value]
+    return buffered
+
+
+def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """Yield blocks and whether each is the last; of a line beyond `ENDLESS` bytes the rest is left out."""
+    run = 0
+    while True:
+        try:
+            chunk = stream.read(CHUNK)
+        except (OSError, EOFError, zlib.error):  # a damaged archive ends where the damage is
+            chunk = b""
+        if not chunk:
+            yield b"", True
+            return
+        if run > ENDLESS:
+            cut = chunk.find(b"\n")
+            if cut < 0:
+                continue
+            chunk, run = chunk[cut:], 0
+        last = chunk.rfind(b"\n")
+        run = run + len(chunk) if last < 0 else len(chunk) - last - 1
+        yield chunk, False

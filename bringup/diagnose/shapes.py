@@ -1,0 +1,146 @@
+"""What the first line of an error looks like, tool by tool.
+
+The order of the table is the order of trust: the first shape that fits decides. Every expression is anchored at the
+start of the cleaned line or at a colon, so that "error" in a path, a flag or the name of a test is no error.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+from bringup.model.knowledge import Category
+
+
+class Weight(IntEnum):
+    """How much a shape says about the root cause."""
+
+    NONE = 0
+    WRAPPER = 20  # says only that something below it failed
+    SYMPTOM = 50  # a process ended by a signal: the cause, if nothing else explains it
+    GENERAL = 80  # an error line of some tool
+    STRONG = 100  # a compiler, linker, resolver or interpreter says what is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A kind of error line: its name, what it weighs, the category it suggests, how it is recognised."""
+
+    name: str
+    weight: Weight
+    category: Category
+    pattern: re.Pattern[str]
+
+
+# gcc's words in the languages that it ships: fatal error and error, before a colon of either width.
+_ERROR = (
+    r"(?:(?:fatal |internal compiler |catastrophic )?error|schwerwiegender Fehler|Fehler|interner Compiler-Fehler"
+    r"|erreur fatale|erreur|error fatal|errore irreversibile|errore|erro fatal|erro"
+    r"|致命错误|错误|內部錯誤|嚴重錯誤|錯誤|致命的エラー|エラー|치명적인 오류|오류|фатальная ошибка|ошибка|błąd krytyczny|błąd)"
+)
+_COMPILER = (
+    r"(?:[\w./+-]{0,200}/)?(?:[\w.]+-(?:linux|w64|conda)[\w.-]*-)?"
+    r"(?:nvcc|ptxas(?:-blackwell)?|cudafe\+\+|nvlink|cicc|fatbinary|nvprune|cc1plus|cc1|cc1obj|lto1|gcc|g\+\+|cc|c\+\+"
+    r"|clang|clang\+\+|gfortran|f951|hipcc|icpx|as|cpp|rustc)(?:-[\d.]+)?"
+)
+_RULES: tuple[tuple[str, Weight, Category, str], ...] = (
+    # --- noise: looks like an error, is none
+    ("check", Weight.NONE, Category.CONFIGURE, r"(?:-- |checking |Checking |Looking for |Performing |Check(?:ing)? )"),
+    ("trace", Weight.NONE, Category.COMPILE, r"\++ \S"),
+    ("warning", Weight.NONE, Category.COMPILE, r"(?:\S+: )?(?:\[?[Ww]arning\]?|WARNING|DEPRECATION|note|remark|Note)\b\s*[:：]"),
+    ("warning", Weight.NONE, Category.COMPILE, r"[^\s:]{1,400}(?::\d+){1,2}:\s*(?:warning|note|remark|Warnung|注意|警告)"),
+    ("warning", Weight.NONE, Category.COMPILE, r"(?:[^\s:()]{1,400}\(\d+\): (?:warning|remark)|(?:[\w.]*\.)?\w*Warning:)"),
+    ("passed", Weight.NONE, Category.RUNTIME, r".{0,300}(?:\bPASSED\b|\.\.\. ok$|\bSKIPPED\b|\bXFAIL\b|\[ {6} OK \])"),
+    ("zero", Weight.NONE, Category.RUNTIME, r".{0,200}\b(?:0|no) (?:errors?|failures?|failed)\b"),
+    ("ignored", Weight.NONE, Category.COMPILE, r".{0,400}(?:\(ignored\)|\(non-fatal\)|\bnot fatal\b|\(will retry\))"),
+    ("command", Weight.NONE, Category.COMPILE, rf"(?:\[\d+/\d+\] )?(?:: && )?(?:ccache |sccache )?{_COMPILER} (?:.* )?-(?:c|o|E|I\S+)(?: |$)"),
+    # --- consequences
+    ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:ninja: build stopped|FAILED: |compilation terminated|\d+ errors? (?:generated|detected|found))"),
+    ("wrapper", Weight.WRAPPER, Category.LINK, r"(?:\S*collect2\S*|collect2).{0,20}[:：].{0,80}\bld\b"),
+    ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:g?make|gmake)(?:\[\d+\])?: \*\*\* (?:\[.{1,400}\] .{1,20} \d+|Waiting for)"),
+    ("wrapper", Weight.WRAPPER, Category.COMPILE, r"error: (?:could not compile|aborting due to|build failed|\d+ jobs? failed|command ['\"].{1,200} failed|subprocess-exited|metadata-generation|legacy-install|failed-wheel-build|linking with `)"),
+    ("wrapper", Weight.WRAPPER, Category.INSTALL, r"ERROR: (?:Failed building wheel|Failed to build|Could not build wheels|Command errored out|No matching distribution|Failed cleaning|Cannot uninstall.{0,80}distutils|Exception:)"),
+    ("wrapper", Weight.WRAPPER, Category.INSTALL, r"(?:Failed to build|Failed to download and build|The build backend returned|Call to `|Build backend failed|Failed to install requirements|Failed to resolve requirements|Failed to prepare|error: Failed to prepare|error: Failed to build|note: This error originates|hint: )"),
+    ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:[\w.]*CalledProcessError|[\w.]*CompileError|[\w.]*BackendUnavailable_|[\w.]*DistutilsExecError): "),
+    ("wrapper", Weight.WRAPPER, Category.JIT, r"(?:[\w.]*Error: )?(?:Error compiling objects for extension|Error building extension|Ninja build failed)"),
+    ("wrapper", Weight.WRAPPER, Category.CONFIGURE, r"(?:CMake configuration failed|\*\*\* CMake (?:configuration|build) failed|See also \"|make: Leaving|Configuring incomplete)"),
+    ("wrapper", Weight.WRAPPER, Category.RUNTIME, r"(?:ERROR: process \"|ERROR: failed to solve|failed to solve: process|Error: Process completed with exit code|ERROR: Job failed|Finished: FAILURE|Command exited with non-zero status|error: Recipe `|make: Leaving|The command .{1,300} returned a non-zero code)"),
+    ("wrapper", Weight.WRAPPER, Category.RUNTIME, r"(?:[\w.]*ChildFailedError|.{0,40}\bprocess(?:es)? .{0,80}(?:exitcode|exit code)\s*: ?1\b|torch\.distributed\.elastic\.multiprocessing\.errors)"),
+    ("wrapper", Weight.WRAPPER, Category.RUNTIME, r"(?:FAILED \S+::|=+ .*\b\d+ failed|ERROR \S+\.py|srun: error: .{0,80}Exited with exit code 1\b)"),
+    # --- compilers
+    ("gcc", Weight.STRONG, Category.COMPILE, rf"(?:In file .{{0,10}} )?[^\s:][^:]{{0,600}}:\d+(?::\d+)?: ?{_ERROR} ?[:：]"),
+    ("edg", Weight.STRONG, Category.COMPILE, r"[^\s(][^(]{0,600}\(\d+\): (?:catastrophic |internal )?error(?: #[\w-]{1,20})?\s?:"),
+    ("edg", Weight.STRONG, Category.COMPILE, r"(?:Error|Catastrophic error): (?:#|Internal)"),
+    ("compiler", Weight.STRONG, Category.COMPILE, rf"{_COMPILER}\s?:? ?(?:{_ERROR}|fatal|Error)\s*[:：]"),
+    ("ptxas", Weight.STRONG, Category.COMPILE, r"(?:`?ptxas\S*|nvlink) [^,\n]{1,400}[,;] line \d+; (?:fatal|error)\s*:"),
+    ("as", Weight.STRONG, Category.COMPILE, r"(?:\{standard input\}|[^\s:]{1,300}\.[sS]):\d+: Error: "),
+    ("nvrtc", Weight.STRONG, Category.JIT, r"(?:nvrtc: error|NVCC compilation failed|nvrtc compilation failed)"),
+    # --- linkers
+    ("nothing", Weight.NONE, Category.LINK, r".{0,400}\bld(?:\.\w+)?: .{0,600}(?:: in function |warning:|skipping incompatible|NOTE:|: dans la fonction|in Funktion)"),
+    ("ld", Weight.STRONG, Category.LINK, r"(?:[\w./+-]{0,200}[/-])?(?:real-)?ld(?:\.bfd|\.gold|\.lld|64\.lld)?: "),
+    ("ld", Weight.STRONG, Category.LINK, r"[^\s:][^:]{0,600}:(?:\([.\w+]{1,80}\)|\d+): (?:undefined reference to|multiple definition|more undefined)"),
+    ("ld", Weight.STRONG, Category.LINK, r".{0,600}: undefined reference to [`'‘]"),
+    ("mold", Weight.STRONG, Category.LINK, r"(?:mold|lld|rust-lld): (?:error|fatal)"),
+    # --- build systems
+    ("cmake", Weight.STRONG, Category.CONFIGURE, r"CMake Error(?: \(dev\))?(?: at | in |:)"),
+    ("meson", Weight.STRONG, Category.CONFIGURE, r"(?:\S{0,300}meson\.build:\d+:\d+: ERROR: |meson\S*: error:)"),
+    ("autoconf", Weight.STRONG, Category.CONFIGURE, r"configure(?:\.ac:\d+)?: error: "),
+    ("ninja", Weight.STRONG, Category.COMPILE, r"ninja: (?:error|fatal): "),
+    ("make", Weight.STRONG, Category.COMPILE, r"(?:g?make)(?:\[\d+\])?: \*\*\* "),
+    ("make", Weight.STRONG, Category.COMPILE, r"(?:[\w./-]{0,200}[Mm]akefile|GNUmakefile|\S{1,200}\.mk):\d+: \*\*\* "),
+    ("bazel", Weight.STRONG, Category.COMPILE, r"ERROR: /\S{1,300}BUILD(?:\.bazel)?:\d+"),
+    # --- Python
+    ("traceback", Weight.STRONG, Category.RUNTIME, r"(?:\+ )?(?:Exception Group )?Traceback \(most recent call last\)"),
+    ("interpreter", Weight.STRONG, Category.RUNTIME, r"Fatal Python error: "),
+    ("exception", Weight.GENERAL, Category.RUNTIME, r"(?:\w{1,60}\.){0,8}[A-Z]\w{0,80}(?:Error|Exception|OutOfResources|NotFound)(?:: |:?$)"),
+    ("usage", Weight.GENERAL, Category.LAUNCH, r"[\w./-]{1,100}: error: (?:argument|unrecognized|the following|ambiguous|invalid choice|too few)"),
+    # --- packages
+    ("resolver", Weight.STRONG, Category.INSTALL, r"No solution found when resolving"),
+    ("pip", Weight.NONE, Category.INSTALL, r"ERROR: pip's dependency resolver does not currently"),
+    ("pip", Weight.STRONG, Category.INSTALL, r"ERROR: (?:Could not find a version|Cannot install|Ignored the following|ResolutionImpossible|Package '|THESE PACKAGES|Could not install packages|Directory|.{0,200}not a supported wheel|Hash|In --require-hashes|Invalid|Could not open)"),
+    ("apt", Weight.GENERAL, Category.INSTALL, r"E: \S"),
+    ("npm", Weight.GENERAL, Category.INSTALL, r"npm (?:ERR!|error) "),
+    # --- Rust
+    ("rustc", Weight.STRONG, Category.COMPILE, r"error(?:\[E\d{4}\])(?:: |$)"),
+    ("cargo", Weight.STRONG, Category.COMPILE, r"error: (?:failed to (?:run custom build|parse|get|load|select|download|fetch|resolve|read)|no matching package|linker `|package `|cannot find|rustc |the lock file|could not find `|feature `|unexpected |expected |unresolved )"),
+    ("panic", Weight.STRONG, Category.COMPILE, r"thread '.{1,60}' (?:\(\d+\) )?panicked at "),
+    ("maturin", Weight.WRAPPER, Category.COMPILE, r"(?:💥 )?maturin failed"),
+    # --- processes and systems
+    ("kernel", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:Out of memory: Kill|oom-kill:|Memory cgroup out of memory|oom_kill|OOM Killed|OOMKilled|\bout-of-memory\b.{0,30}kill|NVRM: Xid)"),
+    ("signal", Weight.SYMPTOM, Category.RUNTIME, r"(?:.{0,200}[:\s] ?|\s*)(?:Killed|Segmentation fault|Bus error|Aborted|Illegal instruction|Floating point exception|Speicherzugriffsfehler|Getötet)(?: \(core dumped\)|\s*$|\s{2,})"),
+    ("signal", Weight.SYMPTOM, Category.RUNTIME, r".{0,300}(?:exit(?:ed|s)?(?: with)?(?: code| status|code)?\s?[:=]?\s?\(?(?:137|139|134|-9|-11|-6)\b|returned -(?:9|11|6)\b|died (?:due to|with) (?:signal|<Signals)|received signal SIG(?:SEGV|KILL|ABRT|BUS)|terminated by signal)"),
+    ("terminate", Weight.STRONG, Category.RUNTIME, r"terminate called (?:after throwing|without)"),
+    ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
+    ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
+    ("shell", Weight.GENERAL, Category.RUNTIME, r"(?:[\w./-]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|Kommando nicht gefunden|commande introuvable)"),
+    ("shell", Weight.GENERAL, Category.RUNTIME, r"[\w./+-]{1,100}: (?:line \d+: |\d+: |can't open |cannot (?:access|stat|create|open|touch|remove|execute))"),
+    ("loader", Weight.STRONG, Category.IMPORT, r".{0,600}(?:error while loading shared libraries|symbol lookup error|cannot open shared object file|version [`'‘]GLIBC\w*_[\d.]+['’] not found)"),
+    ("git", Weight.STRONG, Category.INSTALL, r"(?:fatal|error): (?:unable to access|repository|not a git|could not read|remote|couldn't find|pathspec|patch failed|patch does not apply|clone of|reference is not|destination path|early EOF|unsafe|detected dubious|corrupt|invalid path|bad object|.{0,100}did not match any)"),
+    ("download", Weight.GENERAL, Category.INSTALL, r"(?:curl: \(\d+\)|wget: (?:unable|.*error)|ERROR 4\d\d:|ERROR 5\d\d:|Failed to fetch)"),
+    ("disk", Weight.GENERAL, Category.RUNTIME, r".{0,600}(?:No space left on device|Disk quota exceeded|Read-only file system)"),
+    ("network", Weight.GENERAL, Category.INSTALL, r".{0,400}(?:Temporary failure in name resolution|Could not resolve host|Name or service not known|Network is unreachable|CERTIFICATE_VERIFY_FAILED|Connection refused|Connection timed out|No route to host)"),
+    ("docker", Weight.GENERAL, Category.LAUNCH, r"(?:docker: )?Error response from daemon|nvidia-container-cli: "),
+    ("general", Weight.GENERAL, Category.RUNTIME, r"(?:error|fatal error|fatal|ERROR|Error|FATAL|FATAL ERROR|CRITICAL|ERR!)(?:\(\w+\))?\s?: \S"),
+    ("general", Weight.GENERAL, Category.RUNTIME, r"[\w./+-]{1,60}: (?:error|fatal|fatal error|ERROR|FATAL)\s?: "),
+)  # fmt: skip
+SHAPES = tuple(Shape(name, weight, category, re.compile(pattern)) for name, weight, category, pattern in _RULES)
+
+# Words of which an error line has at least one; lower case.
+TRIGGERS: tuple[str, ...] = (
+    "error:", "error  ", "error[e", "error #", "cmake error", "traceback (most", "exception", "fatal", "failed",
+    "killed", "could not", "unable to", "not found", "no such file", "undefined ", "cannot ", "segmentation fault",
+    "core dumped", "no space left", "*** ", "denied", "panicked at", "no solution", "exit code", "exit status",
+    "terminate called", "cuda error", "cudaerror", "_status_", "nccl", "out of memory", "error response", "oom",
+    "ld: ", "multiple definition", "name resolution", "resolve host", "timed out", "refused", "error: ", "e: ",
+    "错误", "錯誤", "fehler", "erreur", "エラー", "오류", "ошибка", "errore", "erro ", "nvrm", "err!", "error (dev)",
+    "errors.", "can't open", "bus error", "aborted", "illegal instruction", "quota exceeded", "error in ", "error at ",
+)  # fmt: skip
+
+
+def classify(core: str) -> Shape | None:
+    """Return the shape of a cleaned line, or None where it is no error line (noise has weight NONE)."""
+    for shape in SHAPES:
+        if shape.pattern.match(core):
+            return shape
+    return None

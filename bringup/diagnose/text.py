@@ -1,0 +1,109 @@
+"""One line of a log, freed from what terminals, CI systems and launchers put around it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+# Longer lines are cut: no message needs more, and it bounds the time of every regular expression.
+MAX_LINE = 4000
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
+    r"|\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)"  # OSC: titles, links
+    r"|\x1b[PX^_][^\x1b]{0,2000}\x1b\\"  # strings for devices
+    r"|\x1b_bk;t=\d+\x07"
+    r"|\x1b[ -/]*[0-~]?"
+    r"|\x9b[0-?]*[ -/]*[@-~]"
+)
+# Bidirectional overrides and zero-width marks can make a terminal show something else than what is there.
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u2028\u2029\ufeff\ufff9-\ufffb]"
+)
+
+_TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
+_DATE = r"\d{4}[-/]\d\d[-/]\d\d"
+_PREFIX = re.compile(
+    rf"(?P<time>{_DATE}[T ]{_TIME}(?:Z|[+-]\d\d:?\d\d|\sUTC)?(?:\s\d\d[OE][+ ]?)?\s?)"
+    rf"|(?P<btime>\[(?:{_DATE}[T ])?{_TIME}(?:Z|[+-]\d\d:?\d\d)?(?P<tp>(?: (?:TP|DP|PP|EP|MOE_EP|ATTN_TP)\d+)*)\]\s?)"
+    rf"|(?P<btime2>\[?{_TIME}\]?\s(?=\S))"
+    r"|(?P<docker>\#\d{1,4}\s(?:\d{1,6}\.\d{1,3}\s)?)"
+    r"|(?P<compose>[A-Za-z][\w.-]{0,60}[-_]\d{1,4}\s{1,40}\|\s)"
+    r"|(?P<rank>\[(?:rank|default|worker|tp|dp|pp|Rank|RANK|WORKER)[ _]?\d{1,5}\]:?\s?)"
+    r"|(?P<mpi>\[\d{1,5},\d{1,5}\]<std(?:err|out)>:\s?)"
+    r"|(?P<ray>\((?:[\w:.\- ]{1,80}\s)?pid=\d+(?:,[^)]{0,80})?\)\s)"
+    r"|(?P<srun>\s{0,3}\d{1,4}:\s(?=[A-Za-z/\[\s]))"
+    r"|(?P<level>##\[\w{1,20}\]|::(?:error|warning|notice|debug)(?:\s[^:]{0,200})?::)"
+    r"|(?P<gitlab>section_(?:start|end):\d+:\S{1,80}\s?)"
+    r"|(?P<kernel>(?:<\d>)?\[\s{0,8}\d{1,9}\.\d{6}\]\s?)"
+    r"|(?P<syslog>[A-Z][a-z]{2}\s{1,2}\d{1,2}\s\d\d:\d\d:\d\d\s[\w.-]{1,64}\s[\w./@-]{1,64}(?:\[\d+\])?:\s)"
+)
+_STREAMS = ("docker", "compose", "rank", "mpi", "ray", "srun", "tp")
+_LOGGER = re.compile(
+    rf"(?P<a>DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\s+(?:\d\d-\d\d|{_DATE})[ T]{_TIME}\s+(?:\[[^\]]{{1,120}}\]\s?)?"
+    r"|(?P<b>[DIWEF])\d{4}\s\d\d:\d\d:\d\d[.\d]*\s+\d+\s[\w./<>-]{1,120}:\d+\]\s?"
+    r"|\[(?P<c>[DIWEF])\d{3,4}\s\d\d:\d\d:\d\d[^\]]{0,100}\]\s?"
+    r"|(?P<d>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s{1,4}(?=\[|[a-z_.]{2,60}:\s)"
+    r"|\[(?P<e>DEBUG|INFO|WARNING|ERROR|CRITICAL|debug|info|warning|error)\]:?\s"
+    r"|E\s{3}(?=\s*\S)"
+)
+_DECORATION = re.compile(r"^[\s│┃|├╰└─▶►>×✗✘•❌*-]*(?:\[(?:stderr|stdout)\]\s*)?")
+
+
+class Line(NamedTuple):
+    """A line in three degrees of cleaning.
+
+    Attributes:
+        text: without terminal codes and CI prefixes; what is shown and reported.
+        body: also without a logger's prefix; indentation kept.
+        core: also without indentation and the signs that tools draw trees with; what is matched.
+        stream: which process or build step wrote it, as far as its prefix tells; empty otherwise.
+        level: first letter of the logger's level, or empty.
+    """
+
+    text: str
+    body: str
+    core: str
+    stream: str
+    level: str
+
+
+def clean_line(raw: bytes) -> Line:
+    """Return the cleaned forms of one raw line (without its newline); never raises."""
+    line = raw[: MAX_LINE * 4].decode("utf-8", "replace")
+    if "\r" in line:
+        line = next((part for part in reversed(line.split("\r")) if part.strip()), "")
+    if "\x1b" in line or "\x9b" in line:
+        line = _ESCAPES.sub("", line)
+    line = _CONTROLS.sub("", line)[:MAX_LINE]
+    stream, line = _strip_prefixes(line)
+    level, body = "", line
+    found = _LOGGER.match(body)
+    if found:
+        level = next((group for group in found.groups() if group), "E")[0].upper()
+        body = body[found.end() :]
+    core = body[_DECORATION.match(body).end() :].rstrip()  # type: ignore[union-attr]  # matches the empty string
+    return Line(line.rstrip(), body.rstrip(), core, stream, level)
+
+
+def _strip_prefixes(line: str) -> tuple[str, str]:
+    streams: list[str] = []
+    for _ in range(6):
+        found = _PREFIX.match(line)
+        if not found:
+            break
+        streams += [name + _stream_key(name, found[name]) for name in _STREAMS if found[name]]
+        line = line[found.end() :]
+    return "/".join(streams), line
+
+
+def _stream_key(name: str, text: str) -> str:
+    """Return what stays the same in every prefix of one stream (a docker prefix also has a time)."""
+    return text.split()[0] if name == "docker" else text.strip()
+
+
+def printable(text: str, limit: int = 400) -> str:
+    """Return `text` fit for a terminal: one line, no control characters, at most `limit` characters."""
+    plain = _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\n", " "))).replace("\t", "    ")
+    plain = plain.encode("utf-8", "replace").decode("utf-8")
+    return plain if len(plain) <= limit else plain[: limit - 1] + "…"

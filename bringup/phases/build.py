@@ -1,0 +1,125 @@
+"""Phase build: one package becomes wheels, in its build environment, and the wheels enter the store."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import time
+from pathlib import Path
+
+from bringup.building.build_environment import build_environment, fill, package_jobs, placeholders
+from bringup.building.cmake_cache import refresh_stale
+from bringup.building.recipe_hooks import load_hook, make_hook_context
+from bringup.context import Context, Outcome
+from bringup.errors import BringupError, BuildError
+from bringup.formats.wheel import WheelName, check_wheel, pack_wheel
+from bringup.model.plan import Package, Step
+from bringup.system import process
+from bringup.system.fs import make_dir, remove_tree
+
+KILLED = re.compile(r"\bKilled\b|signal 9|SIGKILL|exit (?:code|status) 137|died due to signal 9|cannot allocate memory", re.I)
+
+
+def run(package: Package, step: Step, ctx: Context, *, inputs: dict[str, object]) -> Outcome:
+    """Build the package and store its wheels.
+
+    Args:
+        package: what to build.
+        step: the step, whose fingerprint is the wheels' key.
+        ctx: the run.
+        inputs: all that went into the fingerprint; kept with the wheels.
+
+    Raises:
+        BuildError: the build failed or did not give the wheels that the recipe promises.
+    """
+    out = ctx.layout.work(package.name) / "out"
+    remove_tree(out)
+    make_dir(out)
+    started = time.monotonic()
+    jobs = package_jobs(package, ctx)
+    try:
+        wheels = _backend(package, step, ctx, out, jobs)
+    except BuildError as exc:
+        raise _explain(exc, package, jobs) from exc
+    seconds = time.monotonic() - started
+    _check(package, wheels, step, ctx)
+    found = ctx.store.add(
+        step.fingerprint,
+        package=package.name,
+        version=package.version,
+        wheels=wheels,
+        inputs=dict(inputs),
+        seconds=seconds,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    if found.entry is None:
+        msg = f"{package.name}: the wheel did not survive its way into the store: {found.problem}"
+        raise BuildError(msg, hint=f"check the disk below {ctx.store.root}")
+    names = ", ".join(f"{wheel.name} ({wheel.stat().st_size / (1 << 20):.1f} MiB)" for wheel in found.wheels)
+    return Outcome(note=names, outputs=found.wheels, facts={"jobs": jobs})
+
+
+def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -> list[Path]:
+    source = ctx.layout.source(package.name)
+    local = package.build.local.format(local=ctx.plan.target.local)
+    if package.build.backend == "repack":
+        return [pack_wheel(source, out, local=local)]
+    env = build_environment(package, step, ctx, jobs)
+    for line in refresh_stale(package, source, env, ctx):
+        ctx.reporter.line(f"{package.name}: {line}")
+    if package.build.backend == "hook":
+        hook = load_hook(ctx.data, package.name)
+        return list(hook.build(make_hook_context(package, step, ctx, out=out, env=env, jobs=jobs)))
+    python = ctx.layout.build_env(package.name, step.fingerprint) / "bin/python"
+    folder = source / getattr(package.source, "subdirectory", "")
+    values = placeholders(package, step, ctx, jobs)
+    where = f"recipes/{package.name}.toml: build.config_settings"
+    settings = [
+        word
+        for key, value in package.build.config_settings.items()
+        for word in ("-C", f"{key}={fill(value, values, where=f'{where}.{key}')}")
+    ]
+    log, what = ctx.layout.log(step.id), f"build of {package.name} {package.version}"
+    if package.build.backend == "setup.py":
+        argv: list[str | Path] = [python, "setup.py", "bdist_wheel", "--dist-dir", out]
+    else:
+        from bringup.system.pypi import find_uv  # noqa: PLC0415 - a repack needs no uv
+
+        argv = [find_uv(), "build", "--wheel", "--no-build-isolation", "--offline", "--python", python, "--out-dir",
+                out, *settings, folder]  # fmt: skip
+    process.run(argv, env=env, cwd=folder, log=log, what=what)
+    return sorted(out.glob("*.whl"))
+
+
+def _check(package: Package, wheels: list[Path], step: Step, ctx: Context) -> None:
+    """Fail on what is not the promised wheels: none, another name or version, a RECORD that does not fit."""
+    log = str(ctx.layout.log(step.id))
+    wanted = {_plain(package.distribution), *(_plain(name) for name in package.recipe.extra_distributions)}
+    found = {_plain(WheelName.parse(wheel.name).distribution): wheel for wheel in wheels}
+    if set(found) != wanted:
+        msg = f"{package.name}: the build gave {sorted(found) or 'no wheel'} and the recipe promises {sorted(wanted)}"
+        raise BuildError(msg, log=log)
+    own = WheelName.parse(found[_plain(package.distribution)].name).version
+    if own.public != package.version:
+        msg = f"{package.name}: the wheel's version is {own} and the recipe's is {package.version}"
+        hint = "a git tree without tags gives such versions: set the version in the recipe's [build.env]"
+        raise BuildError(msg, hint=hint, log=log)
+    for wheel in wheels:
+        problems = check_wheel(wheel)
+        if problems:
+            raise BuildError(f"{wheel.name}: {'; '.join(str(problem) for problem in problems[:5])}", log=log)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _explain(exc: BringupError, package: Package, jobs: int) -> BringupError:
+    """Name memory as the cause where a compiler was killed, with the number of jobs to use."""
+    if KILLED.search(exc.message) and not exc.hint.startswith("run again with --jobs"):
+        fewer = max(1, jobs // 2)
+        exc.hint = (
+            f"a compiler was killed for want of memory: run again with --jobs {fewer} "
+            f"({package.name} takes up to {package.build.memory_per_job_gib:g} GiB a job); what is compiled is kept"
+        )
+    return exc

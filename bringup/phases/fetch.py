@@ -1,0 +1,100 @@
+"""Phase fetch: every source of a package is in the cache, checked. The only phase of a package that uses the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from bringup.context import Context, Outcome
+from bringup.errors import FetchError
+from bringup.model.hooks import Progress
+from bringup.model.plan import Package, Step
+from bringup.model.recipe import (
+    AssembledSource,
+    DebianSource,
+    DebSource,
+    GitSource,
+    SdistSource,
+    SimpleSource,
+    UrlSource,
+    WheelSource,
+)
+from bringup.system.apt import fetch_deb_source, fetch_source_file
+from bringup.system.download import Wanted
+from bringup.system.git import fetch_source
+from bringup.system.gitcommand import GitAccess
+from bringup.system.pypi import fetch_index_file
+
+MIB = 1 << 20
+
+
+def run(package: Package, step: Step, ctx: Context) -> Outcome:
+    """Fetch all sources of `package`.
+
+    Raises:
+        FetchError: something did not arrive or is not what the recipe says.
+        StorageError: disk full or no permission.
+    """
+    outputs = []
+    sources = list(all_sources(package))
+    for index, (name, source) in enumerate(sources):
+        ctx.reporter.progress(step, Progress(done=index, total=len(sources), now=name))
+        outputs.append(fetch_one(package, source, step, ctx))
+    return Outcome(note=_note(package, outputs), outputs=tuple(outputs))
+
+
+def all_sources(package: Package) -> Iterator[tuple[str, SimpleSource]]:
+    """Yield the sources of a package with names for people: parts of an assembled tree, extras handed over."""
+    if isinstance(package.source, AssembledSource):
+        for part in package.source.parts:
+            yield part.into or package.name, part.source
+    else:
+        yield package.name, package.source
+    yield from package.extras.items()
+
+
+def fetch_one(package: Package, source: SimpleSource, step: Step, ctx: Context) -> Path:
+    """Fetch one source and return the file, or the git mirror that holds its commit."""
+
+    def on_bytes(done: int, total: int) -> None:
+        ctx.reporter.progress(step, Progress(done=done // MIB, total=total // MIB, now="MiB"))
+
+    offline, cache = ctx.request.offline, ctx.downloads
+    match source:
+        case GitSource():
+            return fetch_source(source, access=git_access(ctx, step))
+        case SdistSource() | WheelSource():
+            version = source.version or package.version
+            return fetch_index_file(source.project, version, source.sha256, cache, offline=offline, on_bytes=on_bytes)
+        case DebSource():
+            return fetch_deb_source(source, cache, mirror=ctx.request.debian_mirror, offline=offline)
+        case DebianSource():
+            return fetch_source_file(source, cache, mirror=ctx.request.debian_mirror, offline=offline)
+        case UrlSource():
+            name = source.url.rpartition("/")[2]
+            wanted = Wanted(url=source.url, sha256=source.sha256, filename=name, size=source.size)
+            return cache.obtain(wanted, offline=offline, on_bytes=on_bytes)
+    msg = f"{package.name}: no way to fetch {type(source).__name__}"
+    raise FetchError(msg)
+
+
+def git_access(ctx: Context, step: Step) -> GitAccess:
+    """Return how git repositories are reached in this run."""
+    return GitAccess(
+        mirrors=ctx.layout.cache / "git",
+        env=ctx.env,
+        rewrites=ctx.request.mirrors,
+        offline=ctx.request.offline,
+        log=ctx.layout.log(step.id),
+        message=ctx.reporter.line,
+    )
+
+
+def _note(package: Package, outputs: list[Path]) -> str:
+    files = [path for path in outputs if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    kind = msgspec.to_builtins(package.source).get("kind", "")
+    more = f", {size / MIB:.1f} MiB" if size else ""
+    return f"{kind}{more}" if len(outputs) == 1 else f"{len(outputs)} sources{more}"

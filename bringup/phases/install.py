@@ -1,0 +1,130 @@
+"""Phase install: the target environment, made under a name of its own and put in force by one link."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bringup.context import Context, Outcome
+from bringup.errors import InstallError
+from bringup.formats.wheel import check_installed
+from bringup.model.plan import Step
+from bringup.system.fs import make_dir, point_link, remove_tree, write_atomic, write_json
+from bringup.toolchain.host_compiler import link_tools
+from bringup.verify.conflicts import find_conflicts
+
+COMPLETE = ".bringup-complete"
+
+
+def requirements(step: Step, ctx: Context) -> Outcome:
+    """Make the environment and install what the lock pins, except for the packages that we build.
+
+    Raises:
+        InstallError: a distribution cannot be installed.
+    """
+    place = ctx.layout.environment(step.fingerprint)
+    mark = place / ".bringup-requirements"
+    if mark.exists():
+        return Outcome(note="as before", outputs=(mark,))
+    if ctx.tools.python is None:
+        msg = "Python comes before the environment"
+        raise InstallError(msg)
+    remove_tree(place)
+    make_dir(place.parent)
+    what = f"environment of {ctx.plan.target.id}"
+    ctx.uv(
+        "venv", "--quiet", "--prompt", ctx.plan.target.id, "--python", ctx.tools.python.executable, place,
+        step=step, error=InstallError, what=what,
+    )  # fmt: skip
+    pins = pins_to_install(ctx)
+    if pins:
+        file = place / "requirements.txt"
+        write_atomic(file, ctx.lock.text(pins) if ctx.lock else "")
+        ctx.uv(
+            "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--require-hashes", "-r", file,
+            step=step, error=InstallError, what="installation of the pinned distributions",
+        )  # fmt: skip
+    write_atomic(mark, step.fingerprint + "\n")
+    return Outcome(note=f"{len(pins)} distributions", outputs=(mark,))
+
+
+def pins_to_install(ctx: Context) -> list:  # type: ignore[type-arg]
+    """Return the lock's pins without the distributions that come from our own wheels."""
+    if ctx.lock is None:
+        return []
+    ours = {package.distribution for package in ctx.plan.packages.values() if package.built}
+    return [pin for pin in ctx.lock.pins.values() if pin.name not in ours]
+
+
+def our_wheels(ctx: Context) -> dict[str, tuple[Path, ...]]:
+    """Return the wheels in the store of every package that is built.
+
+    Raises:
+        InstallError: one is missing or damaged.
+    """
+    found = {}
+    for name, fingerprint in ctx.plan.fingerprints.items():
+        lookup = ctx.store.lookup(fingerprint)
+        if lookup.entry is None:
+            msg = f"{name}: {lookup.problem or 'its wheel is not in the store'}"
+            raise InstallError(msg, hint="run the same command again; it is built anew")
+        found[name] = lookup.wheels
+    return found
+
+
+def environment(step: Step, ctx: Context) -> Outcome:
+    """Install our wheels without their dependencies, check that nothing else replaced them, put the link in force.
+
+    Raises:
+        InstallError: a wheel cannot be installed, a file of ours has another hash, or versions conflict that the
+            stack did not choose to override.
+    """
+    place = ctx.layout.environment(step.fingerprint)
+    wheels = [wheel for group in our_wheels(ctx).values() for wheel in group]
+    if wheels:
+        ctx.uv(
+            "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--reinstall", *wheels,
+            step=step, error=InstallError, what="installation of our wheels",
+        )  # fmt: skip
+    site = site_packages(place)
+    for wheel in wheels:
+        problems = check_installed(site, wheel)
+        if problems:
+            text = "; ".join(str(problem) for problem in problems[:5])
+            raise InstallError(f"{wheel.name} is not what lies in the environment: {text}")
+    if ctx.tools.gcc:
+        link_tools(place / "bin", ctx.tools.gcc, ctx.tools.cuda, {})
+    write_constraints(place, wheels, ctx)
+    chosen, unexpected = find_conflicts(site, ctx.plan.stack)
+    write_json(place / "conflicts.json", {"chosen": chosen, "unexpected": unexpected})
+    if unexpected:
+        lines = "\n".join(f"  {line}" for line in unexpected)
+        msg = f"distributions in the environment contradict each other:\n{lines}"
+        raise InstallError(msg, hint=f"pin them in recipes/stacks/{ctx.plan.stack.name}.toml and lock again")
+    write_atomic(place / COMPLETE, step.fingerprint + "\n")
+    point_link(ctx.layout.env, place)
+    for old in place.parent.iterdir():
+        if old != place and old.is_dir():
+            remove_tree(old)
+    note = f"{len(wheels)} wheels of ours"
+    if chosen:
+        note += f"; {len(chosen)} requirements overridden on purpose"
+    return Outcome(note=note, outputs=(place / COMPLETE,), facts={"chosen": chosen})
+
+
+def write_constraints(place: Path, wheels: list[Path], ctx: Context) -> None:
+    """Write constraints.txt, which keeps a later `pip install -c` from replacing what was built."""
+    from bringup.formats.wheel import WheelName  # noqa: PLC0415 - only here
+
+    lines = ["# pip install -c this file: nothing may replace what was built or pinned"]
+    lines += [f"{(name := WheelName.parse(wheel.name)).distribution}=={name.version}" for wheel in wheels]
+    lines += [f"{pin.name}=={pin.version}" for pin in pins_to_install(ctx)]
+    write_atomic(place / "constraints.txt", "\n".join(lines) + "\n")
+
+
+def site_packages(place: Path) -> Path:
+    """Return the environment's site-packages."""
+    found = sorted(place.glob("lib/python3.*/site-packages"))
+    if not found:
+        msg = f"{place}: not an environment"
+        raise InstallError(msg)
+    return found[0]

@@ -1,0 +1,99 @@
+"""Phase prepare of the toolchain itself: Python, CUDA toolkit and host compiler of the target."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from bringup.context import Context, Outcome
+from bringup.errors import BringupError, PrepareError
+from bringup.model.hooks import Progress
+from bringup.model.plan import Step
+from bringup.planning.tools import toolkit_groups
+from bringup.system.apt import find_mirror
+from bringup.system.environ import process_environment
+from bringup.toolchain.cuda import Provider, provide_cuda
+from bringup.toolchain.facts import FactCache
+from bringup.toolchain.host_compiler import find_gcc
+from bringup.toolchain.python import provide_python
+
+MIB = 1 << 20
+
+
+def python(step: Step, ctx: Context) -> Outcome:
+    """Find or unpack the target's Python.
+
+    Raises:
+        TargetError: none of the ways works on this machine.
+        FetchError: a package is missing or damaged.
+    """
+    ctx.tools.python = provide_python(
+        ctx.plan.target.python,
+        dest_root=ctx.layout.toolchains,
+        cache=ctx.downloads,
+        facts=facts(ctx),
+        env=ctx.env,
+        mirror=ctx.request.debian_mirror,
+        offline=ctx.request.offline,
+    )
+    found = ctx.tools.python
+    return Outcome(note=f"{found.version} ({found.provider})", outputs=(found.executable,))
+
+
+def gcc(step: Step, ctx: Context) -> Outcome:
+    """Find the host compiler in the range that the CUDA release accepts.
+
+    Raises:
+        TargetError: there is none; names the package to install.
+    """
+    ctx.tools.gcc = find_gcc(ctx.plan.target.cuda.host, facts=facts(ctx), env=ctx.env)
+    found = ctx.tools.gcc
+    return Outcome(note=f"gcc {found.version} at {found.gcc}", outputs=(found.gcc,))
+
+
+def cuda(step: Step, ctx: Context) -> Outcome:
+    """Find or assemble the CUDA toolkit, from the first provider that can.
+
+    Raises:
+        TargetError: no provider can.
+        FetchError: a package is missing or damaged.
+        PrepareError: what came out is no toolkit.
+    """
+    if ctx.tools.gcc is None:
+        msg = "the host compiler comes before the toolkit"
+        raise PrepareError(msg)
+
+    def on_bytes(done: int, total: int) -> None:
+        ctx.reporter.progress(step, Progress(done=done // MIB, total=total // MIB, now="MiB"))
+
+    target = ctx.plan.target
+    refused: list[BringupError] = []
+    for provider in target.providers:
+        try:
+            found = provide_cuda(
+                target.cuda,
+                cast("Provider", provider),
+                groups=toolkit_groups(ctx.plan.packages),
+                dest_root=ctx.layout.toolchains,
+                cache=ctx.downloads,
+                facts=facts(ctx),
+                cc=ctx.tools.gcc.gcc,
+                env=ctx.env,
+                user_env=process_environment(),
+                mirror=find_mirror(ctx.request.debian_mirror) if provider == "debs" else None,
+                offline=ctx.request.offline,
+                on_bytes=on_bytes,
+            )
+        except BringupError as exc:
+            refused.append(exc)
+            continue
+        ctx.tools.cuda = found
+        return Outcome(note=f"nvcc {found.version} ({found.provider})", outputs=(found.nvcc,))
+    if len(refused) == 1:
+        raise refused[0]
+    reasons = "\n".join(f"  {name}: {exc.message}" for name, exc in zip(target.providers, refused, strict=True))
+    raise type(refused[-1])(f"CUDA {target.cuda.version}: no provider works:\n{reasons}", hint=refused[-1].hint)
+
+
+def facts(ctx: Context) -> FactCache:
+    """Return what is remembered about installed tools."""
+    return FactCache(ctx.layout.cache / "facts.json")

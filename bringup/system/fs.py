@@ -1,0 +1,138 @@
+"""Files and folders: atomic writes, swaps, removal, disk space. Storage problems become StorageError."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bringup.errors import StorageError
+
+BLOCK = 1 << 20
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk, a read-only file system and missing permission into StorageError that names `path`."""
+    try:
+        yield
+    except OSError as exc:
+        known = {
+            errno.ENOSPC: "no space left on the device",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EROFS: "the file system is read-only",
+            errno.EACCES: "permission denied",
+            errno.EPERM: "operation not permitted",
+        }
+        if exc.errno not in known:
+            raise
+        msg = f"{exc.filename or path}: {known[exc.errno]}"
+        hint = "free some space (`invoke clean`, `invoke gc`) or choose another folder with --build-dir"
+        raise StorageError(msg, hint=hint) from exc
+
+
+def make_dir(path: Path) -> Path:
+    """Create a folder with its parents and return it."""
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader sees the old content or the new one, also after a crash."""
+    data = content.encode() if isinstance(content, str) else content
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as sink:
+                sink.write(data)
+                sink.flush()
+                os.fsync(sink.fileno())
+            os.chmod(name, 0o644)  # noqa: PTH101
+            os.replace(name, path)  # noqa: PTH105
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)  # noqa: PTH108
+            raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_atomic(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file, or None if it is missing or damaged: such a file is made again."""
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file, link or folder if it exists; a folder is renamed first, so that nothing half-removed is used."""
+    if path.is_symlink() or path.is_file():
+        with storage_errors(path):
+            path.unlink(missing_ok=True)
+        return
+    if not path.exists():
+        return
+    with storage_errors(path):
+        doomed = path.with_name(f".{path.name}.removed-{os.getpid()}")
+        path.rename(doomed)
+        shutil.rmtree(doomed, onerror=_make_writable_and_retry)
+
+
+def _make_writable_and_retry(function: Any, name: str, _info: Any) -> None:
+    parent = Path(name).parent
+    parent.chmod(0o755)
+    if not Path(name).is_symlink() and Path(name).is_dir():
+        Path(name).chmod(0o755)
+    function(name)
+
+
+def point_link(link: Path, target: Path) -> None:
+    """Make `link` a relative symbolic link to `target`, replacing an older link atomically."""
+    with storage_errors(link):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        fresh = link.with_name(f".{link.name}.new-{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(os.path.relpath(target, link.parent))
+        fresh.replace(link)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as source:
+        while block := source.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def free_bytes(path: Path) -> int:
+    """Return the bytes a user may still write on the file system that holds `path` or its nearest parent."""
+    place = path
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-link a file that nobody edits in place; copy it where the file systems differ."""
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)

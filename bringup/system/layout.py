@@ -1,0 +1,76 @@
+"""Where everything that is made lies: one folder per target below the build directory, and the shared cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """Folders of one target.
+
+    Attributes:
+        build: the build directory, `build/` in a checkout.
+        target: the target's id.
+        cache: shared between checkouts: downloads, git mirrors, wheels.
+    """
+
+    build: Path
+    target: str
+    cache: Path
+
+    @property
+    def root(self) -> Path:
+        """Everything of this target."""
+        return self.build / self.target
+
+    @property
+    def toolchains(self) -> Path:
+        """Assembled toolkits, unpacked Pythons and compilers, shared by the targets of this build directory."""
+        return self.build / "toolchains"
+
+    @property
+    def env(self) -> Path:
+        """Link to the environment in force."""
+        return self.root / "env"
+
+    @property
+    def records(self) -> Path:
+        """What was finished, one file a step."""
+        return self.root / "records"
+
+    @property
+    def verify_json(self) -> Path:
+        """What verification found."""
+        return self.root / "verify.json"
+
+    def environment(self, fingerprint: str) -> Path:
+        """The environment of this fingerprint; scripts in it name this path, so it is never moved."""
+        return self.root / "envs" / fingerprint[:12]
+
+    def work(self, package: str) -> Path:
+        """Source tree, intermediate files and output of one package."""
+        return self.root / "work" / package
+
+    def source(self, package: str) -> Path:
+        """The clean, patched source tree."""
+        return self.work(package) / "source"
+
+    def build_env(self, package: str, fingerprint: str) -> Path:
+        """The package's build environment."""
+        return self.root / "buildenvs" / f"{package}-{fingerprint[:12]}"
+
+    def log(self, step_id: str) -> Path:
+        """Log file of a step."""
+        return self.root / "logs" / f"{step_id.replace(':', '.')}.log"
+
+
+def default_cache(env: Mapping[str, str]) -> Path:
+    """Return the user's cache directory for bringup (XDG base directories; `BRINGUP_CACHE` wins)."""
+    if env.get("BRINGUP_CACHE"):
+        return Path(env["BRINGUP_CACHE"]).expanduser().resolve()
+    base = env.get("XDG_CACHE_HOME", "")
+    home = env.get("HOME") or "/tmp"  # noqa: S108 - a machine without HOME still builds
+    return (Path(base) if base.startswith("/") else Path(home) / ".cache") / "bringup"

@@ -1,0 +1,73 @@
+"""Requirements of installed distributions that their environment does not meet, as `pip check` finds them."""
+
+from __future__ import annotations
+
+import email.parser
+import re
+from pathlib import Path
+
+from packaging.markers import default_environment
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+
+from bringup.model.stack import Stack
+
+
+def find_conflicts(site: Path, stack: Stack) -> tuple[list[str], list[str]]:
+    """Return conflicts that the stack chose (it overrides or excludes that distribution) and all others.
+
+    Args:
+        site: site-packages folder.
+        stack: whose `requirements` say what was overridden or excluded, and why.
+    """
+    versions: dict[str, str] = {}
+    wants: list[tuple[str, Requirement]] = []
+    for metadata in sorted(site.glob("*.dist-info/METADATA")):
+        head = email.parser.HeaderParser().parsestr(metadata.read_text(encoding="utf-8", errors="replace"))
+        name = plain(str(head["Name"]))
+        versions[name] = str(head["Version"])
+        for text in head.get_all("Requires-Dist", []):
+            try:
+                wants.append((name, Requirement(str(text))))
+            except InvalidRequirement:
+                continue
+    marker_env: dict[str, str] = {**default_environment(), "extra": ""}  # type: ignore[dict-item]
+    python = next((part for part in site.parts if part.startswith("python3.")), "python3.11").removeprefix("python")
+    marker_env |= {"python_version": python, "python_full_version": f"{python}.0"}
+    chosen_names = _chosen(stack)
+    chosen, unexpected = [], []
+    for name, want in wants:
+        if want.marker is not None and not want.marker.evaluate(marker_env):
+            continue
+        problem = _problem(want, versions)
+        if not problem:
+            continue
+        line = f"{name} {versions[name]} wants {want.name}{want.specifier or ''}, {problem}"
+        other = plain(want.name)
+        if other in chosen_names:
+            why = stack.requirements.why.get(other, "") or stack.requirements.why.get(want.name, "")
+            chosen.append(line + (f": {why}" if why else ""))
+        else:
+            unexpected.append(line)
+    return chosen, unexpected
+
+
+def _chosen(stack: Stack) -> set[str]:
+    lines = [*stack.requirements.overrides, *stack.requirements.exclude, *stack.requirements.why]
+    return {plain(re.split(r"[\s\[<>=!~;@]", line, maxsplit=1)[0]) for line in lines}
+
+
+def _problem(want: Requirement, versions: dict[str, str]) -> str:
+    have = versions.get(plain(want.name))
+    if have is None:
+        return "which is not installed"
+    try:
+        fits = want.specifier.contains(Version(have), prereleases=True)
+    except InvalidVersion:
+        return f"and {have!r} is no version"
+    return "" if fits else f"and {have} is installed"
+
+
+def plain(name: str) -> str:
+    """Return a distribution name in its normal form (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
