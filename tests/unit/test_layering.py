@@ -1,0 +1,206 @@
+"""Who may import whom, and who may touch the operating system. The table is the architecture; CONTRIBUTING.md tells it.
+
+A module that is not in the table fails: put it in, as low as it can stand.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "bringup"
+
+PURE = {"errors", "model"}
+DATA = PURE | {"formats"}
+MACHINE = DATA | {"system"}
+ACTING = MACHINE | {"config", "planning", "toolchain", "store", "context", "environment", "building", "verify"}
+ENGINE = ACTING | {"phases", "engine", "report", "diagnose", "doctor"}
+
+# part of bringup -> parts that its modules may import, besides itself
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "model": PURE,
+    "formats": PURE,
+    "config": DATA,
+    "planning": DATA | {"config"},
+    "system": DATA,
+    "toolchain": MACHINE,
+    "store": MACHINE,
+    "verify": MACHINE,
+    "context": MACHINE | {"config", "toolchain", "store"},
+    "environment": MACHINE | {"config", "toolchain", "store", "context"},
+    "building": ACTING - {"verify"},
+    "phases": ACTING,
+    "diagnose": MACHINE | {"config"},
+    "doctor": ACTING | {"diagnose"},
+    "report": ACTING | {"diagnose"},
+    "engine": ENGINE,
+    "tasks": ENGINE,
+    "cli": ENGINE | {"tasks"},
+}
+PHASES = {"fetch", "patch", "prepare", "build", "install", "verify"}
+RECIPES_MAY_IMPORT = {"bringup.errors", "bringup.model", "bringup.formats"}
+
+EVERYWHERE = {*sys.stdlib_module_names, "msgspec", "packaging", "bringup"}
+ALSO = {"tasks": {"invoke"}, "cli": {"invoke"}}
+
+# Scripts that are carried into the target's environment and run there by themselves: no part of this program.
+CARRIED = PACKAGE / "verify" / "levels"
+
+# Modules and names of `os` that reach outside the process; bringup.system wraps them.
+OUTSIDE = {"subprocess", "socket", "ssl", "http", "urllib.request", "ftplib", "pty", "multiprocessing", "asyncio"}
+OS_NAMES = {"environ", "environb", "getenv", "putenv", "unsetenv", "system", "popen", "chdir", "fchdir", "fork"}
+OS_PREFIXES = ("exec", "spawn", "posix_spawn")
+
+
+def modules(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.py") if CARRIED not in path.parents and "_data" not in path.parts)
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
+    """Yield line and full dotted name of everything imported, at any depth, also under TYPE_CHECKING."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, *([base] if base else [])])
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+def layer_problems(source: str, path: Path) -> list[str]:
+    """Return the imports of one module that go against the table."""
+    part = part_of(path)
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    found = []
+    for line, name in imports(ast.parse(source), package):
+        top, _, rest = name.partition(".")
+        other = rest.partition(".")[0]
+        if top not in EVERYWHERE | ALSO.get(part, set()):
+            found.append(f"{path.relative_to(ROOT)}:{line}: imports {top}")
+        elif top == "bringup" and (PACKAGE / other).exists() | (PACKAGE / f"{other}.py").exists():
+            if other != part and other not in ALLOWED.get(part, set()):
+                found.append(f"{path.relative_to(ROOT)}:{line}: {part} may not import {other}")
+            elif part == "phases" and name.split(".")[1] == "phases" and name.split(".")[2] in PHASES - {path.stem}:
+                found.append(f"{path.relative_to(ROOT)}:{line}: a phase may not import a phase")
+    return found
+
+
+def outside_problems(source: str, path: Path) -> list[str]:
+    """Return the places where one module reaches for subprocesses, the environment or sockets."""
+    found = []
+    tree = ast.parse(source)
+    for line, name in imports(tree, ""):
+        top, _, rest = name.partition(".")
+        if any(name == banned or name.startswith(banned + ".") for banned in OUTSIDE) or (
+            top == "os" and (rest in OS_NAMES or rest.startswith(OS_PREFIXES))
+        ):
+            found.append(f"{path.relative_to(ROOT)}:{line}: imports {name}")
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    for node in attributes:
+        of_os = isinstance(node.value, ast.Name) and node.value.id == "os"
+        if of_os and (node.attr in OS_NAMES or node.attr.startswith(OS_PREFIXES)):
+            found.append(f"{path.relative_to(ROOT)}:{node.lineno}: uses os.{node.attr}")
+    return found
+
+
+def test_every_part_has_its_place_in_the_table() -> None:
+    parts = {part_of(path) for path in modules(PACKAGE)} - {"__init__"}
+    assert parts - set(ALLOWED) == set(), "say in ALLOWED what these may import"
+
+
+def test_imports_follow_the_table() -> None:
+    paths = [path for path in modules(PACKAGE) if path.parent != PACKAGE or path.stem != "__init__"]
+    assert len(paths) > 20
+    assert [text for path in paths for text in layer_problems(path.read_text(), path)] == []
+
+
+def test_only_system_reaches_outside() -> None:
+    paths = [path for path in modules(PACKAGE) if part_of(path) != "system"]
+    assert [text for path in paths for text in outside_problems(path.read_text(), path)] == []
+
+
+def test_recipes_import_models_and_formats_only() -> None:
+    for path in modules(ROOT / "recipes"):
+        source = path.read_text()
+        assert outside_problems(source, path) == []
+        for line, name in imports(ast.parse(source), ""):
+            where = f"{path.name}:{line}: {name}"
+            assert name.partition(".")[0] in EVERYWHERE, where
+            if name.startswith("bringup"):
+                assert ".".join(name.split(".")[:2]) in RECIPES_MAY_IMPORT, where
+
+
+def test_carried_scripts_stand_alone() -> None:
+    for path in CARRIED.glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            for _, name in imports(ast.Module(body=[node], type_ignores=[]), ""):
+                if name.startswith("bringup"):
+                    assert isinstance(node, ast.If), f"{path.name}: {name} is not there at run time"
+                    assert ast.unparse(node.test) == "TYPE_CHECKING", path.name
+
+
+@pytest.mark.parametrize(
+    ("where", "source"),
+    [
+        ("model/gpu.py", "from bringup.system import process"),
+        ("model/gpu.py", "from ..system.process import run"),
+        ("model/gpu.py", "import requests"),
+        ("errors.py", "import bringup.model.gpu"),
+        ("formats/elf.py", "def f():\n    from bringup.config import load"),
+        ("system/fs.py", "from bringup.toolchain import cuda"),
+        ("phases/build.py", "from bringup.phases.fetch import run"),
+        ("phases/build.py", "from bringup.phases import fetch"),
+        ("phases/build.py", "from . import fetch"),
+        ("phases/build.py", "import invoke.tasks"),
+    ],
+)
+def test_a_forbidden_import_is_found(where: str, source: str) -> None:
+    assert len(layer_problems(source, PACKAGE / where)) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "source"),
+    [
+        ("phases/build.py", "from bringup.phases.build import x\nfrom bringup.system.process import run\nimport os"),
+        (
+            "config/load.py",
+            "import tomllib\nimport msgspec\nfrom bringup.model.gpu import Gpu\nfrom bringup import __version__",
+        ),
+    ],
+)
+def test_an_allowed_import_is_not(where: str, source: str) -> None:
+    assert layer_problems(source, PACKAGE / where) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import subprocess",
+        "from subprocess import run",
+        "import os\nos.environ['A']",
+        "from os import environ",
+        "import os\nos.execvp('a', [])",
+        "import urllib.request",
+        "from urllib import request",
+        "import os\nos.chdir('/')",
+    ],
+)
+def test_reaching_outside_is_found(source: str) -> None:
+    assert len(outside_problems(source, PACKAGE / "engine.py")) == 1
+
+
+def test_paths_and_file_calls_are_not_outside() -> None:
+    source = "import os\nimport urllib.parse\nos.path.join('a')\nos.stat('a')\nos.replace('a', 'b')"
+    assert outside_problems(source, PACKAGE / "engine.py") == []
