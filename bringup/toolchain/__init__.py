@@ -1,0 +1,1 @@
+"""Toolchains: CUDA toolkits, host compilers and interpreters, found or put together without root."""

@@ -1,4 +1,4 @@
-"""CUDA 12.4 unpacked from Debian's packages (`debs`): the only nvcc of CUDA 12 that needs neither root nor NVIDIA's site.
+"""CUDA 12.4 unpacked from Debian's packages (`debs`): an nvcc of CUDA 12 without root and without NVIDIA's site.
 
 Debian spreads the toolkit over the system's folders and wraps nvcc in scripts with absolute paths; here the parts are
 moved back to where NVIDIA has them, with a relocatable nvcc.profile. Static libraries (2.5 GB) are left out.

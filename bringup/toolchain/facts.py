@@ -39,6 +39,8 @@ class FactCache:
         entries = self._read()  # again, because another process may have added to it
         entries[key] = {"files": {str(file): _stamp(str(file)) for file in files}, "facts": facts}
         self._entries = entries
+        if self.path.exists() and not self.path.is_file():
+            return  # a device or a folder is never replaced
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}")

@@ -78,10 +78,9 @@ def selected(
     wanted = set(groups) - set(included)
     known = {pin.group for pin in packages if pin.group}
     if wanted - known:
-        msg = (
-            f"toolchains/cuda/{release.version}.toml: [providers.{provider}] has no group"
-            f" {', '.join(repr(name) for name in sorted(wanted - known))}; it has: {', '.join(sorted(known | set(included)))}"
-        )
+        unknown = ", ".join(repr(name) for name in sorted(wanted - known))
+        has = ", ".join(sorted(known | set(included)))
+        msg = f"toolchains/cuda/{release.version}.toml: [providers.{provider}] has no group {unknown}; it has: {has}"
         raise ConfigError(msg)
     return [pin for pin in packages if not pin.group or pin.group in wanted]
 

@@ -1,0 +1,69 @@
+"""The target environment's bin: compilers and tools under the names that build systems look for."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from bringup.system.download import storage_errors
+from bringup.toolchain.host_compiler import Gcc
+from bringup.toolchain.toolkit import Toolkit
+
+BINUTILS = ("ar", "as", "ld", "nm", "objcopy", "objdump", "ranlib", "readelf", "strip")
+
+
+def link_tools(bin_dir: Path, gcc: Gcc, toolkit: Toolkit | None, tools: Mapping[str, Path]) -> dict[str, Path]:
+    """Make gcc, g++, cc, c++, nvcc and other tools available in `bin_dir`, which goes first on PATH.
+
+    Nothing a build starts by its plain name then falls back to the system's. All are symlinks but nvcc: it looks for
+    its own parts beside the name it was called by, so it gets a script of one line. What is right already is not
+    touched, so that build systems see no change.
+
+    Args:
+        bin_dir: folder of the environment.
+        gcc: host compiler.
+        toolkit: CUDA toolkit; None for builds without CUDA.
+        tools: others by name, {"cmake": path, "ninja": path}.
+
+    Returns:
+        What each name points at.
+
+    Raises:
+        StorageError: disk full or no permission.
+    """
+    wanted: dict[str, Path] = {"gcc": gcc.gcc, "cc": gcc.gcc, "g++": gcc.gxx, "c++": gcc.gxx}
+    wanted |= {f"gcc-{gcc.major}": gcc.gcc, f"g++-{gcc.major}": gcc.gxx}
+    if gcc.tools is not None:
+        wanted |= {name: gcc.tools / name for name in BINUTILS if (gcc.tools / name).exists()}
+    wanted |= tools
+    with storage_errors(bin_dir):
+        bin_dir.mkdir(parents=True, exist_ok=True)
+        for name, target in wanted.items():
+            _link(bin_dir / name, target)
+        if toolkit is not None:
+            write_script(bin_dir / "nvcc", f'exec {shlex.quote(str(toolkit.nvcc))} "$@"\n')
+            wanted["nvcc"] = toolkit.nvcc
+    return wanted
+
+
+def write_script(path: Path, body: str) -> None:
+    """Write an executable sh script; one that says the same already is not touched."""
+    text = f"#!/bin/sh\n{body}"
+    if not path.is_symlink() and path.is_file() and path.read_text("utf-8", "replace") == text:
+        return
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text)
+    fresh.chmod(0o755)
+    fresh.replace(path)
+
+
+def _link(link: Path, target: Path) -> None:
+    absolute = Path(os.path.abspath(target))  # noqa: PTH100 - links in the target stay links
+    if link.is_symlink() and link.readlink() == absolute:
+        return
+    fresh = link.with_name(f".{link.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(absolute)
+    fresh.replace(link)
