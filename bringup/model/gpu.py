@@ -58,7 +58,8 @@ class Gpu(Table, frozen=True, kw_only=True):
         aliases: other names that `--gpu` takes.
         capability: CUDA compute capability.
         machines: CPU architectures of the computers that carry it.
-        device_names: parts of the names that `nvidia-smi` prints, for `--gpu auto`.
+        device_names: parts of the names that `nvidia-smi` prints, for `--gpu auto`; of several GPUs that match, the
+            longest part wins ("NVIDIA L40S" over "NVIDIA L40").
         memory_gib: memory of the smallest card of this name.
         stack: stack that `--gpu NAME` builds when none is named.
         cuda: releases that can target it.
