@@ -121,6 +121,7 @@ def git(
     mirror: Path | None,
     *args: str | Path,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     what: str = "",
     timeout: float | None = None,
     pass_fds: Sequence[int] = (),
@@ -132,10 +133,11 @@ def git(
         FetchError: git is not there or took longer than `timeout` (the one of `access` by default).
     """
     lines: list[str] = []
-    where = [f"--git-dir={mirror}"] if mirror else []
+    where = [f"--git-dir={mirror.absolute()}"] if mirror else []
     done = process.run(
         ["git", *where, *args],
         env=env or git_environment(access.env),
+        cwd=cwd,
         log=access.log if log else None,
         check=False,
         error=FetchError,
