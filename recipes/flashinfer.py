@@ -83,7 +83,8 @@ def read_options(table: Mapping[str, Any]) -> Options:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
-            problems.append(f"{key}: no such option{_nearest(key, known)}")
+            shown = key if key.isidentifier() else repr(key)
+            problems.append(f"{shown}: no such option{_nearest(key, known)}")
         elif key == "full":
             values[key] = value
             problems += [] if isinstance(value, bool) else [f"full = {value!r}: expected true or false"]
@@ -153,7 +154,7 @@ class Watch:
         found = re.match(r"@(start|done) (?:\d+/\d+ )?(.+)$", text)
         if not found:
             if text.startswith("FAILED: "):
-                output = text.split()[-1]
+                output = text.rsplit(maxsplit=1)[-1]
                 self.failed.append(self.objects.get(output, Path(output).name))
             elif self.failed and len(self.excerpt) < 400:
                 self.excerpt.append(text)

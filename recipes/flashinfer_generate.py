@@ -174,13 +174,18 @@ def module_label(family: str, name: str) -> str:
 class Module:
     """One FlashInfer module: its units in the order they should start, and the ninja text that builds it."""
 
-    def __init__(self, family: str, name: str, ninja: Path, costs: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, family: str, name: str, ninja: Path, costs: list[dict[str, Any]], *, moved: dict[str, str]
+    ) -> None:
         self.family = family
         self.name = name
         self.label = module_label(family, name)
         self.folder = ninja.parent
         self.library = self.folder / f"{name}.so"
-        self._lines = ninja.read_text().splitlines()
+        text = ninja.read_text()
+        for old, new in moved.items():
+            text = text.replace(f" {old}/", f" {new}/")
+        self._lines = text.splitlines()
         self.units = sorted(self._find_units(costs), key=lambda unit: (-unit["cpu_seconds"], unit["name"]))
 
     def _find_units(self, costs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -258,15 +263,29 @@ def write_if_changed(path: Path, text: str) -> None:
         path.write_text(text)
 
 
+def link_environment(work: Path) -> dict[str, str]:
+    """Give this build environment one name for all builds; return how its paths are rewritten.
+
+    Each change of a stack comes with a new build environment. Its path in a command would make ninja compile all again
+    and would end up in the libraries.
+    """
+    link = work / "env"
+    link.unlink(missing_ok=True)
+    link.symlink_to(sys.prefix)
+    return {sys.prefix: str(link), str(Path(sys.prefix).resolve()): str(link)}
+
+
 def make_modules(request: Mapping[str, Any]) -> dict[str, Any]:
     """Write the ninja files for `request` and return the manifest: state folder, modules, units, what is done."""
     source = Path(request["source"])
-    state = Path(request["work"]) / tree_digest(source, request["toolchain"])[:16]
+    work = Path(request["work"])
+    state = work / tree_digest(source, request["toolchain"])[:16]
     point_flashinfer_at(source, state)
+    moved = link_environment(work)
     modules = []
     for family, spec in wanted_specs(request["options"]):
         spec.write_ninja()
-        modules.append(Module(family, spec.name, Path(spec.ninja_path), request["costs"]))
+        modules.append(Module(family, spec.name, Path(spec.ninja_path), request["costs"], moved=moved))
     modules.sort(key=lambda module: -max(unit["cpu_seconds"] for unit in module.units))
     keys = {module.name: module.key(state) for module in modules}
     pending = [module for module in modules if not _finished(module, keys[module.name])]
