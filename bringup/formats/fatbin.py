@@ -24,7 +24,7 @@ from pathlib import Path
 
 from bringup.formats.elf import MACHINE_CUDA, MAGIC, Elf, ElfError, mapped, parse_elf
 
-SECTIONS = (".nv_fatbin", "__nv_relfatbin")
+LINKED, RELOCATABLE = ".nv_fatbin", "__nv_relfatbin"
 FATBIN_MAGIC = struct.pack("<I", 0xBA55ED50)
 FLAG_SPECIFIC, FLAG_FAMILY = 0x100000, 0x200000
 KINDS = {1: "ptx", 2: "cubin", 8: "lto"}
@@ -54,7 +54,7 @@ class DeviceCode:
 def device_code(path: Path) -> tuple[DeviceCode, ...]:
     """Return all GPU code in a library, object, executable, fatbin or cubin, in the order of the file.
 
-    Code that a device link put beside that of the compiler counts too. A file without any gives an empty tuple.
+    The cubin that a device link adds beside the compiler's counts too. A file without any code gives an empty tuple.
 
     Raises:
         ElfError: the file is none of these, or damaged.
@@ -68,7 +68,9 @@ def device_code(path: Path) -> tuple[DeviceCode, ...]:
         elf = parse_elf(data, path, symbols=False)
         if elf.machine == MACHINE_CUDA:
             return (_cubin(data, elf),)
-        parts = (section for section in elf.sections if section.name in SECTIONS and section.size)
+        parts = [section for section in elf.named(LINKED) if section.size]
+        # Relocatable code is the device linker's input: what runs is what it made of it, where there is any.
+        parts = parts or [section for section in elf.named(RELOCATABLE) if section.size]
         return tuple(code for part in parts for code in _containers(data, part.offset, part.offset + part.size, path))
 
 
