@@ -17,8 +17,8 @@ shell_scripts() { # prints the tracked files that a POSIX shell or bash runs
     git ls-files -z | xargs -0 awk 'FNR == 1 && /^#!.*[\/ ](ba|da)?sh( |$)/ { print FILENAME } { nextfile }'
 }
 
-check ruff "$bin/ruff" check
-check 'ruff format' "$bin/ruff" format --check
+check ruff "$bin/ruff" check --output-format concise
+check 'ruff format' "$bin/ruff" format --check --output-format concise
 check mypy "$bin/mypy"
 # shellcheck disable=SC2046 # no tracked script has a space in its name
 check shellcheck "$bin/shellcheck" $(shell_scripts)
