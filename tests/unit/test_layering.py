@@ -18,8 +18,10 @@ PACKAGE = ROOT / "bringup"
 PURE = {"errors", "model"}
 DATA = PURE | {"formats"}
 MACHINE = DATA | {"system"}
-ACTING = MACHINE | {"config", "planning", "toolchain", "store", "context", "environment", "building", "verify"}
-ENGINE = ACTING | {"phases", "engine", "report", "diagnose", "doctor"}
+TOOLS = MACHINE | {"config", "planning", "toolchain", "store", "context", "environment", "building", "verify"}
+ENGINE = TOOLS | {"phases", "schedule", "state", "survey", "engine", "report", "diagnose", "doctor"}
+# What a command does besides calling the engine. These know each other; nothing below knows them.
+FRONT = {"flags", "commands", "listing", "housekeeping", "locking", "developer", "generated", "verification"}
 
 # part of bringup -> parts that its modules may import, besides itself
 ALLOWED: dict[str, set[str]] = {
@@ -34,20 +36,24 @@ ALLOWED: dict[str, set[str]] = {
     "verify": MACHINE,
     "context": MACHINE | {"config", "toolchain", "store"},
     "environment": MACHINE | {"config", "toolchain", "store", "context"},
-    "building": ACTING - {"verify"},
-    "phases": ACTING,
+    "building": TOOLS - {"verify"},
+    "phases": TOOLS,
     "diagnose": MACHINE | {"config"},
-    "doctor": ACTING | {"diagnose"},
-    "report": ACTING | {"diagnose"},
+    "doctor": TOOLS | {"survey", "diagnose"},
+    "report": TOOLS | {"diagnose"},
+    "schedule": MACHINE,
+    "state": MACHINE | {"store", "context"},
+    "survey": TOOLS,
     "engine": ENGINE,
-    "tasks": ENGINE,
-    "cli": ENGINE | {"tasks"},
+    **dict.fromkeys(FRONT, ENGINE | FRONT | {"cli"}),
+    "tasks": ENGINE | FRONT,
+    "cli": ENGINE | FRONT | {"tasks"},
 }
 PHASES = {"fetch", "patch", "prepare", "build", "install", "verify"}
 RECIPES_MAY_IMPORT = {"bringup.errors", "bringup.model", "bringup.formats"}
 
 EVERYWHERE = {*sys.stdlib_module_names, "msgspec", "packaging", "bringup"}
-ALSO = {"tasks": {"invoke"}, "cli": {"invoke"}}
+ALSO = {part: {"invoke"} for part in FRONT | {"tasks", "cli"}}
 
 # Scripts that are carried into the target's environment and run there by themselves: no part of this program.
 CARRIED = PACKAGE / "verify" / "levels"
