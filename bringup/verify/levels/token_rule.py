@@ -47,9 +47,13 @@ def margin_bound(dtype: str, layers: int, *, std: float, top: float) -> float:
         std: standard deviation of the reference's logits over the vocabulary at this step.
         top: the largest of them.
     """
-    unit = UNIT_ROUNDOFF[dtype]
-    depth = math.sqrt(ROUNDINGS_PER_LAYER * layers + ROUNDINGS_OUTSIDE)
-    return CERTAINTY * math.sqrt(2.0) * unit * (depth * std + abs(top))
+    noise = logit_noise(dtype, layers, std=std) + UNIT_ROUNDOFF[dtype] * abs(top)
+    return CERTAINTY * math.sqrt(2.0) * noise
+
+
+def logit_noise(dtype: str, layers: int, *, std: float) -> float:
+    """Return the standard deviation of a logit's error from independent roundings, in the logits' own unit."""
+    return UNIT_ROUNDOFF[dtype] * math.sqrt(ROUNDINGS_PER_LAYER * layers + ROUNDINGS_OUTSIDE) * std
 
 
 @dataclass(frozen=True, kw_only=True)
