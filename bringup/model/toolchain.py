@@ -61,6 +61,7 @@ class DebSet(Table, frozen=True, kw_only=True):
         drop: globs of paths in the packages that are left out ("usr/lib/*_static.a"; `*` matches slashes too).
         unpacked_mib: size on disk after that, without the optional groups.
         included: groups that are in the packages that are always taken.
+        glibc: lowest version of the machine's C library that its programs run with, "2.36".
     """
 
     suite: Name
@@ -68,6 +69,7 @@ class DebSet(Table, frozen=True, kw_only=True):
     drop: tuple[str, ...] = ()
     unpacked_mib: int
     included: tuple[str, ...] = ()
+    glibc: str = ""
 
 
 class WheelSet(Table, frozen=True, kw_only=True):

@@ -52,7 +52,7 @@ class FactCache:
         known = self.get(key)
         if known is None:
             known, files = probe()
-            self.put(key, known, files)
+            self.put(key, dict(known), files)
         return known
 
     def sha256(self, file: Path) -> str:
