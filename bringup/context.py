@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from bringup.config.lockfile import Lock
 from bringup.errors import BringupError
 from bringup.model.hooks import Progress
 from bringup.model.plan import Plan, Request, Step
+from bringup.model.toolchain import GccRelease
 from bringup.store import Store
 from bringup.system import process
 from bringup.system.downloads import DownloadCache
@@ -79,6 +81,7 @@ class Context:
         lock: pins of the stack.
         reporter: tells people.
         tools: the toolchain.
+        gccs: compilers that can be unpacked.
         jobs: compilers at the same time.
         memory_bytes: memory to use.
         stopping: set when the run is to end.
@@ -94,9 +97,23 @@ class Context:
     lock: Lock | None
     reporter: Reporter
     tools: Tools
+    gccs: Mapping[str, GccRelease]
     jobs: int
     memory_bytes: int
     stopping: threading.Event = field(default_factory=threading.Event)
+
+    def bytes_progress(self, step: Step) -> Callable[[int], None]:
+        """Return what downloads of a step report their bytes to."""
+        done = itertools.count()
+        total = 0
+
+        def arrived(count: int) -> None:
+            nonlocal total
+            total += count
+            if next(done) % 16 == 0:
+                self.reporter.progress(step, Progress(done=total >> 20, total=0, now=f"{total >> 20} MiB fetched"))
+
+        return arrived
 
     def uv(self, *arguments: str | Path, step: Step, error: type[BringupError], what: str) -> process.Completed:
         """Run uv with the cache and index settings of the machine, from a folder without projects."""

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from packaging.version import Version
 
 from bringup.context import Context
 from bringup.errors import ConfigError, PrepareError
 from bringup.model.plan import Package, Step
 from bringup.planning.resolve import arch_lists
-from bringup.system import process
+from bringup.survey import tool_version
 from bringup.system.environ import process_environment
 from bringup.system.fs import make_dir, point_link
-from bringup.toolchain.host_compiler import link_tools
+from bringup.toolchain.facts import FactCache
+from bringup.toolchain.links import link_tools
 
 EPOCH = 1700000000
 GIB = 1 << 30
@@ -44,7 +43,7 @@ def build_environment(package: Package, step: Step, ctx: Context, jobs: int) -> 
     values = placeholders(package, step, ctx, jobs)
     _toolchain(package, ctx, place, env, values)
     env["PATH"] = f"{place / 'bin'}:/usr/local/bin:/usr/bin:/bin"
-    env |= find_tools(package.build.tools, place / "bin", ctx.env)
+    env |= find_tools(package.build.tools, place / "bin", ctx)
     if package.build.max_jobs:
         env["MAX_JOBS"] = str(jobs)
     where = f"recipes/{package.name}.toml: build.env"
@@ -130,35 +129,29 @@ def _toolchain(
     }
 
 
-def find_tools(tools: tuple[str, ...], bin_dir: Path, env: Mapping[str, str]) -> dict[str, str]:
+def find_tools(tools: tuple[str, ...], bin_dir: Path, ctx: Context) -> dict[str, str]:
     """Link programs that a recipe needs ("cargo>=1.85") into the build's bin and return variables they need.
 
     Raises:
         PrepareError: one is missing or too old.
     """
     user = process_environment()
-    home = Path(user.get("HOME", "/nonexistent"))
-    path = f"{user.get('PATH', '')}:{home / '.cargo/bin'}"
+    facts = FactCache(ctx.layout.cache / "facts.json")
     more: dict[str, str] = {}
-    for text in tools:
-        wanted = Requirement(text)
-        found = shutil.which(wanted.name, path=path)
+    for wanted in tools:
+        name = Requirement(wanted).name
+        found, version = tool_version(wanted, facts=facts, env=user)
         if found is None:
-            msg = f"{wanted.name} is not installed, and this package needs {text}"
-            raise PrepareError(msg, hint=f"install {wanted.name} for this user (no root needed), or choose a variant without")
-        out = process.run([found, "--version"], env={**env, "HOME": str(home)}, error=PrepareError, what=found).output
-        version = re.search(r"\d+(?:\.\d+)+", out)
-        if version is None or Version(version[0]) not in wanted.specifier:
-            msg = f"{found} is version {version[0] if version else 'unknown'}, and this package needs {text}"
-            raise PrepareError(msg, hint=f"install {text}")
-        point_link(bin_dir / wanted.name, Path(found))
-        if wanted.name == "cargo":
-            rustc = shutil.which("rustc", path=path)
-            if rustc:
-                point_link(bin_dir / "rustc", Path(rustc))
+            msg = f"this package needs {wanted}, and " + (f"{name} here is {version}" if version else f"there is no {name}")
+            raise PrepareError(msg, hint=f"install {wanted} (no root needed), or choose a variant of the recipe without it")
+        point_link(bin_dir / name, found)
+        if name == "cargo":
+            if (found.parent / "rustc").exists():
+                point_link(bin_dir / "rustc", found.parent / "rustc")
+            home = user.get("HOME", "")
             more = {
-                "CARGO_HOME": user.get("CARGO_HOME", str(home / ".cargo")),
-                "RUSTUP_HOME": user.get("RUSTUP_HOME", str(home / ".rustup")),
+                "CARGO_HOME": user.get("CARGO_HOME", f"{home}/.cargo"),
+                "RUSTUP_HOME": user.get("RUSTUP_HOME", f"{home}/.rustup"),
                 "CARGO_NET_OFFLINE": "true",
             }
     return more

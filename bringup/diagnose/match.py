@@ -61,26 +61,27 @@ class Matcher:
 
 
 def _try(hit: Hit, item: CompiledIssue, signature: CompiledSignature) -> Match | None:
-    rows = [hit.line] if signature.lines == 1 else _joined(hit, signature.lines)
-    fit = signature.pattern.search("\n".join(row.core for row in rows))
+    rows = [(hit.no, hit.line)] if signature.lines == 1 else _joined(hit, signature.lines)
+    fit = signature.pattern.search("\n".join(row.core for _, row in rows))
     if not fit:
         return None
     if (signature.near or signature.unless) and not _context_fits(hit, signature):
         return None
-    offset = fit.string.count("\n", 0, fit.start())
+    no, line = rows[fit.string.count("\n", 0, fit.start())]
     return Match(
         item=item,
         hit=hit,
-        no=hit.no + offset,
-        line=rows[offset],
+        no=no,
+        line=line,
         groups={name: text or "" for name, text in fit.groupdict().items()},
         last=signature.last,
     )
 
 
-def _joined(hit: Hit, count: int) -> list[Line]:
-    """Return the line and those that follow from the same stream."""
-    return [hit.line, *(line for line in hit.after[1:count] if line.stream == hit.line.stream)]
+def _joined(hit: Hit, count: int) -> list[tuple[int, Line]]:
+    """Return the line and those that follow from the same stream, with their numbers."""
+    rows = enumerate(hit.after[: count * 4], hit.no)
+    return [(no, line) for no, line in rows if line.stream == hit.line.stream][:count]
 
 
 def _context_fits(hit: Hit, signature: CompiledSignature) -> bool:

@@ -59,7 +59,7 @@ def unpack_deb(deb: Path, dest: Path, *, keep: Callable[[str], bool] | None = No
             name = "/".join(parts)
             if not parts or (keep is not None and not keep(name)):
                 continue
-            if _write(tar, member, parts, target, deb):
+            if write_member(tar, member, parts, target, deb):
                 written.append(name)
         _expect_end(tar, deb)
     return written
@@ -97,7 +97,7 @@ def parse_control(text: str) -> dict[str, str]:
     return fields
 
 
-def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...], to: Destination, deb: Path) -> bool:
+def write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...], to: Destination, deb: Path) -> bool:
     """Write one member; True for a file or link, False for a folder."""
     if member.isdir():
         to.folder(parts)

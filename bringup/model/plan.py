@@ -42,6 +42,7 @@ class Request:
         stack: stack name; "" is the GPU's default.
         cuda: release line; "" is the stack's default.
         toolkit: provider; "" tries the stack's in order.
+        host_compiler: "system" or "debs"; "" takes the system's where one is in range, else debs.
         python: version asked for; "" is the stack's.
         only: packages to build; empty is all.
         jobs: compilers at the same time; 0 = from cores and memory.
@@ -57,6 +58,7 @@ class Request:
     stack: str = ""
     cuda: str = ""
     toolkit: str = ""
+    host_compiler: str = ""
     python: str = ""
     only: tuple[str, ...] = ()
     jobs: int = 0
@@ -195,12 +197,12 @@ class Plan:
         packages: resolved packages by name, in the order of `needs`.
         steps: the steps.
         fingerprints: wheel fingerprint by package, for those that are built.
+        inputs: what went into each of these fingerprints.
         environment: fingerprint of the environment.
         warnings: what the user should know before it starts.
         notes: what applied without being a worry.
         download_mib: estimate of what is fetched.
         disk_mib: estimate of what the build directory and caches grow by.
-        options_in_force: jobs and memory as decided.
     """
 
     target: Target
@@ -208,6 +210,7 @@ class Plan:
     packages: Mapping[str, Package]
     steps: tuple[Step, ...]
     fingerprints: Mapping[str, str]
+    inputs: Mapping[str, Mapping[str, Any]]
     environment: str
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -5,7 +5,11 @@ from __future__ import annotations
 import datetime
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
 
 from bringup.building.build_environment import build_environment, fill, package_jobs, placeholders
 from bringup.building.cmake_cache import refresh_stale
@@ -20,7 +24,7 @@ from bringup.system.fs import make_dir, remove_tree
 KILLED = re.compile(r"\bKilled\b|signal 9|SIGKILL|exit (?:code|status) 137|died due to signal 9|cannot allocate memory", re.I)
 
 
-def run(package: Package, step: Step, ctx: Context, *, inputs: dict[str, object]) -> Outcome:
+def run(package: Package, step: Step, ctx: Context, *, inputs: Mapping[str, Any]) -> Outcome:
     """Build the package and store its wheels.
 
     Args:
@@ -99,8 +103,8 @@ def _check(package: Package, wheels: list[Path], step: Step, ctx: Context) -> No
     if set(found) != wanted:
         msg = f"{package.name}: the build gave {sorted(found) or 'no wheel'} and the recipe promises {sorted(wanted)}"
         raise BuildError(msg, log=log)
-    own = WheelName.parse(found[_plain(package.distribution)].name).version
-    if own.public != package.version:
+    own = Version(WheelName.parse(found[_plain(package.distribution)].name).version)
+    if own.public != str(Version(package.version)):
         msg = f"{package.name}: the wheel's version is {own} and the recipe's is {package.version}"
         hint = "a git tree without tags gives such versions: set the version in the recipe's [build.env]"
         raise BuildError(msg, hint=hint, log=log)

@@ -21,7 +21,8 @@ from bringup.model.recipe import (
     UrlSource,
     WheelSource,
 )
-from bringup.system.apt import fetch_deb_source, fetch_source_file
+from bringup.system.apt import fetch_deb, fetch_debian_source
+from bringup.system.apt_sources import find_mirror
 from bringup.system.download import Wanted
 from bringup.system.git import fetch_source
 from bringup.system.gitcommand import GitAccess
@@ -58,10 +59,9 @@ def all_sources(package: Package) -> Iterator[tuple[str, SimpleSource]]:
 def fetch_one(package: Package, source: SimpleSource, step: Step, ctx: Context) -> Path:
     """Fetch one source and return the file, or the git mirror that holds its commit."""
 
-    def on_bytes(done: int, total: int) -> None:
-        ctx.reporter.progress(step, Progress(done=done // MIB, total=total // MIB, now="MiB"))
-
+    on_bytes = ctx.bytes_progress(step)
     offline, cache = ctx.request.offline, ctx.downloads
+    mirror = find_mirror(ctx.request.debian_mirror) if ctx.request.debian_mirror else None
     match source:
         case GitSource():
             return fetch_source(source, access=git_access(ctx, step))
@@ -69,9 +69,9 @@ def fetch_one(package: Package, source: SimpleSource, step: Step, ctx: Context) 
             version = source.version or package.version
             return fetch_index_file(source.project, version, source.sha256, cache, offline=offline, on_bytes=on_bytes)
         case DebSource():
-            return fetch_deb_source(source, cache, mirror=ctx.request.debian_mirror, offline=offline)
+            return fetch_deb(source, cache, mirror=mirror, offline=offline, on_bytes=on_bytes)
         case DebianSource():
-            return fetch_source_file(source, cache, mirror=ctx.request.debian_mirror, offline=offline)
+            return fetch_debian_source(source, cache, mirror=mirror, offline=offline, on_bytes=on_bytes)
         case UrlSource():
             name = source.url.rpartition("/")[2]
             wanted = Wanted(url=source.url, sha256=source.sha256, filename=name, size=source.size)

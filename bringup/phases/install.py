@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from bringup.context import Context, Outcome
+from bringup.environment import our_wheels, pins_to_install, site_packages
 from bringup.errors import InstallError
 from bringup.formats.wheel import check_installed
 from bringup.model.plan import Step
 from bringup.system.fs import make_dir, point_link, remove_tree, write_atomic, write_json
-from bringup.toolchain.host_compiler import link_tools
+from bringup.toolchain.links import link_tools
 from bringup.verify.conflicts import find_conflicts
 
 COMPLETE = ".bringup-complete"
@@ -45,30 +46,6 @@ def requirements(step: Step, ctx: Context) -> Outcome:
         )  # fmt: skip
     write_atomic(mark, step.fingerprint + "\n")
     return Outcome(note=f"{len(pins)} distributions", outputs=(mark,))
-
-
-def pins_to_install(ctx: Context) -> list:  # type: ignore[type-arg]
-    """Return the lock's pins without the distributions that come from our own wheels."""
-    if ctx.lock is None:
-        return []
-    ours = {package.distribution for package in ctx.plan.packages.values() if package.built}
-    return [pin for pin in ctx.lock.pins.values() if pin.name not in ours]
-
-
-def our_wheels(ctx: Context) -> dict[str, tuple[Path, ...]]:
-    """Return the wheels in the store of every package that is built.
-
-    Raises:
-        InstallError: one is missing or damaged.
-    """
-    found = {}
-    for name, fingerprint in ctx.plan.fingerprints.items():
-        lookup = ctx.store.lookup(fingerprint)
-        if lookup.entry is None:
-            msg = f"{name}: {lookup.problem or 'its wheel is not in the store'}"
-            raise InstallError(msg, hint="run the same command again; it is built anew")
-        found[name] = lookup.wheels
-    return found
 
 
 def environment(step: Step, ctx: Context) -> Outcome:
@@ -119,12 +96,3 @@ def write_constraints(place: Path, wheels: list[Path], ctx: Context) -> None:
     lines += [f"{(name := WheelName.parse(wheel.name)).distribution}=={name.version}" for wheel in wheels]
     lines += [f"{pin.name}=={pin.version}" for pin in pins_to_install(ctx)]
     write_atomic(place / "constraints.txt", "\n".join(lines) + "\n")
-
-
-def site_packages(place: Path) -> Path:
-    """Return the environment's site-packages."""
-    found = sorted(place.glob("lib/python3.*/site-packages"))
-    if not found:
-        msg = f"{place}: not an environment"
-        raise InstallError(msg)
-    return found[0]

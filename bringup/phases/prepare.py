@@ -63,8 +63,7 @@ def _requirements(package: Package, ctx: Context, place: Path) -> Path | None:
     pins = [pin for pin in ctx.lock.closure(package.build.requires) if pin.name not in ours]
     file = place.with_name(f"{place.name}.{os.getpid()}.txt")
     write_atomic(file, ctx.lock.text(pins))
-    file = file.replace(place / "requirements.txt")
-    return file
+    return file.replace(place / "requirements.txt")
 
 
 def _count(place: Path) -> int:

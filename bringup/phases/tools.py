@@ -1,4 +1,4 @@
-"""Phase prepare of the toolchain itself: Python, CUDA toolkit and host compiler of the target."""
+"""Phase prepare of the toolchain itself: Python, host compiler and CUDA toolkit of the target."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from typing import cast
 
 from bringup.context import Context, Outcome
 from bringup.errors import BringupError, PrepareError
-from bringup.model.hooks import Progress
 from bringup.model.plan import Step
 from bringup.planning.tools import toolkit_groups
-from bringup.system.apt import find_mirror
+from bringup.survey import pick_gcc
+from bringup.system.apt_sources import DebianMirror, find_mirror
 from bringup.system.environ import process_environment
 from bringup.toolchain.cuda import Provider, provide_cuda
 from bringup.toolchain.facts import FactCache
+from bringup.toolchain.gcc_debs import provide_gcc
 from bringup.toolchain.host_compiler import find_gcc
-from bringup.toolchain.python import provide_python
-
-MIB = 1 << 20
-
+from bringup.toolchain.python import PythonPlaces, provide_python
 
 def python(step: Step, ctx: Context) -> Outcome:
     """Find or unpack the target's Python.
@@ -26,27 +24,38 @@ def python(step: Step, ctx: Context) -> Outcome:
         TargetError: none of the ways works on this machine.
         FetchError: a package is missing or damaged.
     """
-    ctx.tools.python = provide_python(
-        ctx.plan.target.python,
+    places = PythonPlaces(
         dest_root=ctx.layout.toolchains,
         cache=ctx.downloads,
         facts=facts(ctx),
-        env=ctx.env,
-        mirror=ctx.request.debian_mirror,
+        user_env=process_environment(),
+        mirror=_mirror(ctx),
         offline=ctx.request.offline,
+        on_bytes=ctx.bytes_progress(step),
     )
-    found = ctx.tools.python
+    found = ctx.tools.python = provide_python(ctx.plan.target.python, places)
     return Outcome(note=f"{found.version} ({found.provider})", outputs=(found.executable,))
 
 
 def gcc(step: Step, ctx: Context) -> Outcome:
-    """Find the host compiler in the range that the CUDA release accepts.
+    """Find the host compiler in the range that the CUDA release accepts, or unpack one.
 
     Raises:
         TargetError: there is none; names the package to install.
     """
-    ctx.tools.gcc = find_gcc(ctx.plan.target.cuda.host, facts=facts(ctx), env=ctx.env)
-    found = ctx.tools.gcc
+    release = ctx.plan.target.cuda
+    if ctx.request.host_compiler == "debs":
+        found = provide_gcc(
+            pick_gcc(release, ctx.gccs),
+            dest_root=ctx.layout.toolchains,
+            cache=ctx.downloads,
+            mirror=_mirror(ctx),
+            offline=ctx.request.offline,
+            on_bytes=ctx.bytes_progress(step),
+        )
+    else:
+        found = find_gcc(release.host, facts=facts(ctx), cuda=release.version)
+    ctx.tools.gcc = found
     return Outcome(note=f"gcc {found.version} at {found.gcc}", outputs=(found.gcc,))
 
 
@@ -61,10 +70,6 @@ def cuda(step: Step, ctx: Context) -> Outcome:
     if ctx.tools.gcc is None:
         msg = "the host compiler comes before the toolkit"
         raise PrepareError(msg)
-
-    def on_bytes(done: int, total: int) -> None:
-        ctx.reporter.progress(step, Progress(done=done // MIB, total=total // MIB, now="MiB"))
-
     target = ctx.plan.target
     refused: list[BringupError] = []
     for provider in target.providers:
@@ -79,9 +84,9 @@ def cuda(step: Step, ctx: Context) -> Outcome:
                 cc=ctx.tools.gcc.gcc,
                 env=ctx.env,
                 user_env=process_environment(),
-                mirror=find_mirror(ctx.request.debian_mirror) if provider == "debs" else None,
+                mirror=_mirror(ctx),
                 offline=ctx.request.offline,
-                on_bytes=on_bytes,
+                on_bytes=ctx.bytes_progress(step),
             )
         except BringupError as exc:
             refused.append(exc)
@@ -97,3 +102,7 @@ def cuda(step: Step, ctx: Context) -> Outcome:
 def facts(ctx: Context) -> FactCache:
     """Return what is remembered about installed tools."""
     return FactCache(ctx.layout.cache / "facts.json")
+
+
+def _mirror(ctx: Context) -> DebianMirror | None:
+    return find_mirror(ctx.request.debian_mirror) if ctx.request.debian_mirror else None

@@ -57,8 +57,7 @@ def source_inputs(package: Package) -> dict[str, Any]:
     """Return what says which source this is: hashes and commits, not addresses' spelling or sizes."""
 
     def content(source: Any) -> Any:
-        data = msgspec.to_builtins(source)
-        return _strip(data)
+        return _strip(msgspec.to_builtins(source))
 
     return {
         "source": content(package.source),
@@ -69,7 +68,9 @@ def source_inputs(package: Package) -> dict[str, Any]:
 
 def _strip(data: Any) -> Any:
     if isinstance(data, dict):
-        return {key: _strip(value) for key, value in data.items() if key not in _NOT_CONTENT}
+        # Where only a tag is known, the tag says what the source is.
+        unsure = data.get("commit") == "unrecorded"
+        return {key: _strip(value) for key, value in data.items() if key not in _NOT_CONTENT or (unsure and key == "tag")}
     if isinstance(data, list):
         return [_strip(value) for value in data]
     return data

@@ -119,6 +119,7 @@ def make_plan(
         packages=packages,
         steps=tuple(steps),
         fingerprints={name: one.value for name, one in prints.items()},
+        inputs={name: one.inputs for name, one in prints.items()},
         environment=environment,
         warnings=tuple(warnings),
         notes=tuple(notes),
@@ -204,10 +205,13 @@ def _wanted(request: Request, packages: Mapping[str, Package]) -> set[str]:
 
 def _toolchain_steps(toolchain: Toolchain) -> list[Step]:
     steps = []
-    for name, tool in (("python", toolchain.python), ("cuda", toolchain.cuda), ("gcc", toolchain.gcc)):
+    order = (("python", toolchain.python, ()), ("gcc", toolchain.gcc, ()), ("cuda", toolchain.cuda, ("gcc:prepare",)))
+    for name, tool, after in order:
         decision = Decision.REUSE if tool.ready else Decision.RUN
         steps.append(
-            Step(package=name, phase=Phase.PREPARE, decision=decision, why=tool.why, fingerprint=tool.identity)
+            Step(
+                package=name, phase=Phase.PREPARE, decision=decision, why=tool.why, fingerprint=tool.identity, after=after
+            )
         )
     return steps
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from bringup.config.load import nearest
 from bringup.errors import TargetError, UsageError
 from bringup.model.gpu import Gpu
 from bringup.model.plan import Package, PatchFile, Request, Target
-from bringup.model.recipe import Build, Overlay, Recipe, WheelSource
+from bringup.model.recipe import Build, NativeCode, Overlay, Recipe, WheelSource
 from bringup.model.recipe import Version as RecipeVersion
 from bringup.model.stack import Stack, StackPackage
 from bringup.model.toolchain import CudaRelease
@@ -104,7 +104,13 @@ def _choose_providers(request: Request, stack: Stack, release: CudaRelease) -> t
 
 
 def resolve_packages(
-    request: Request, catalogue: Catalogue, target: Target, stack: Stack, patch_hash: Mapping[Path, str]
+    request: Request,
+    catalogue: Catalogue,
+    target: Target,
+    stack: Stack,
+    *,
+    patch_hash: Mapping[Path, str],
+    missing_tools: Collection[str] = (),
 ) -> dict[str, Package]:
     """Return the packages of the stack in build order, each with its conditions resolved.
 
@@ -114,6 +120,7 @@ def resolve_packages(
         target: what is built for.
         stack: what is built.
         patch_hash: SHA-256 of every patch file that the stack's versions list.
+        missing_tools: programs that recipes name and this machine does not have ("cargo>=1.85").
     """
     for name in [*request.only, *request.variants]:
         if name not in stack.packages:
@@ -123,7 +130,7 @@ def resolve_packages(
     graph = {name: [need for need in catalogue.recipes[name].needs if need in stack.packages] for name in stack.packages}
     order = graphlib.TopologicalSorter(graph).static_order()
     return {
-        name: _resolve_package(request, catalogue, target, stack, name, tuple(graph[name]), patch_hash)
+        name: _resolve_package(request, catalogue, target, stack, name, tuple(graph[name]), patch_hash, missing_tools)
         for name in order
     }
 
@@ -136,6 +143,7 @@ def _resolve_package(
     name: str,
     needs: tuple[str, ...],
     patch_hash: Mapping[Path, str],
+    missing_tools: Collection[str],
 ) -> Package:
     recipe, choice = catalogue.recipes[name], stack.packages[name]
     version = next(one for one in recipe.versions if one.version == choice.version)
@@ -144,8 +152,13 @@ def _resolve_package(
         raise TargetError(msg, hint="recipes/%s.toml has the reason; --cuda chooses another" % name)  # noqa: UP031
     source = version.sources[choice.source]
     variant = _choose_variant(recipe, request.variants.get(name) or choice.variant)
-    overlays = [one for one in recipe.when if _applies(one, target, version, choice, variant)]
-    build = _overlay(recipe, variant, overlays)
+    overlays, build = _build_of(recipe, target, version, choice, variant)
+    fallback_note = ""
+    absent = [tool for tool in build.tools if tool in missing_tools]
+    if absent and recipe.variants.get(variant) and recipe.variants[variant].fallback and name not in request.variants:
+        wanted, variant = variant, recipe.variants[variant].fallback
+        overlays, build = _build_of(recipe, target, version, choice, variant)
+        fallback_note = f"{name}: variant {variant} instead of {wanted}, because {', '.join(absent)} is not here"
     names = (*version.patches, *version.patches_for.get(choice.source, ()))
     folder = catalogue.root / "patches" / name / version.version
     patches = tuple(PatchFile(path=folder / one, sha256=patch_hash[folder / one]) for one in names)
@@ -171,10 +184,32 @@ def _resolve_package(
         options=options,
         variant=variant,
         needs=needs,
-        native_code=recipe.native_code if built and not isinstance(source, WheelSource) else recipe.prebuilt_native_code,
+        native_code=_native_code(recipe, target, version, published=isinstance(source, WheelSource)),
         built=built,
-        notes=tuple(f"{name}: {one.note}" for one in overlays if one.note and not one.warn),
+        notes=tuple(
+            line for line in (fallback_note, *(f"{name}: {one.note}" for one in overlays if one.note and not one.warn)) if line
+        ),
         warnings=tuple(warnings),
+    )
+
+
+def _build_of(
+    recipe: Recipe, target: Target, version: RecipeVersion, choice: StackPackage, variant: str
+) -> tuple[list[Overlay], Build]:
+    overlays = [one for one in recipe.when if _applies(one, target, version, choice, variant)]
+    return overlays, _overlay(recipe, variant, overlays)
+
+
+def _native_code(
+    recipe: Recipe, target: Target, version: RecipeVersion, *, published: bool
+) -> tuple[NativeCode, ...]:
+    rules = recipe.prebuilt_native_code if published else recipe.native_code
+    capability = target.gpu.capability.rstrip("af")
+    return tuple(
+        rule
+        for rule in rules
+        if SpecifierSet(rule.version).contains(version.version, prereleases=True)
+        and SpecifierSet(rule.capability).contains(capability)
     )
 
 
@@ -214,8 +249,8 @@ def _overlay(recipe: Recipe, variant: str, overlays: Sequence[Overlay]) -> Build
         settings.update(one.config_settings)
         requires += one.requires
         groups += one.toolkit_groups
-        backend = getattr(one, "backend", "") or backend
-        tools += getattr(one, "tools", ())
+        backend = one.backend or backend
+        tools += one.tools
     changes: dict[str, Any] = {
         "env": {key: value for key, value in env.items() if value},
         "config_settings": settings,

@@ -198,3 +198,11 @@ def last_words(lines: Sequence[str]) -> str:
             if line.startswith(mark) and line.strip() != mark:
                 return redact(line.removeprefix(mark).strip())[:300]
     return redact(lines[-1])[:300] if lines else "git said nothing"
+
+
+def check_space(lines: Sequence[str], place: Path) -> None:
+    """Raise StorageError if git's output says that it could not write for want of space or permission."""
+    for line in lines:
+        if re.search(r"No space left|Permission denied$|Read-only file system|Disk quota exceeded", line):
+            msg = f"cannot write {place}: {redact(line)[:300]}"
+            raise StorageError(msg, hint="free some space, or point the cache or the build at another folder")

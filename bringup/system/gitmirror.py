@@ -17,7 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bringup.errors import FetchError
-from bringup.system.gitcommand import FULL_ID, Failure, GitAccess, classify, git, last_words, locked, remote
+from bringup.system.gitcommand import (
+    FULL_ID,
+    Failure,
+    GitAccess,
+    check_space,
+    classify,
+    git,
+    last_words,
+    locked,
+    remote,
+)
 from bringup.system.giturl import check_url, host_of, mirror_name, redact, rewrite
 
 COMMIT_REF = "refs/bringup/commits/"
@@ -173,6 +183,7 @@ def _download(access: GitAccess, url: str, mirror: Path, commit: str, *, tag: st
         status, lines = _insist(access, mirror, url, *fetch, lock=lock)
         if status == 0 and _ref(access, mirror, commit) is not None:
             return
+        check_space(lines, mirror)
         if status != 0 and classify("\n".join(lines)) is not Failure.REFUSED:
             raise _unreachable(access, url, f"commit {commit}", lines)
         if any("upload-pack: not our ref" in line for line in lines):

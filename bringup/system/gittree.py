@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from bringup.errors import FetchError, StorageError
-from bringup.system.gitcommand import GitAccess, git, git_environment, last_words, locked
+from bringup.errors import FetchError
+from bringup.system.fs import storage_errors
+from bringup.system.gitcommand import GitAccess, check_space, git, git_environment, last_words, locked
 from bringup.system.gitmirror import ResolvedCommit, fetch_commit, forget, has_commit, missing_offline
 from bringup.system.giturl import is_local, redact, resolve_relative
 
@@ -185,23 +186,20 @@ def checkout(tree: GitTree, dest: Path, *, access: GitAccess) -> None:
         FetchError: a mirror is damaged; it is removed, so that the next fetch makes it anew.
         StorageError: disk full or no permission.
     """
-    try:
+    with storage_errors(dest):
         dest.parent.mkdir(parents=True, exist_ok=True)
         for old in dest.parent.glob(f".{dest.name}.git-*"):
             shutil.rmtree(old)
         fresh = Path(tempfile.mkdtemp(prefix=f".{dest.name}.git-", dir=dest.parent))
-    except OSError as exc:
-        msg = f"cannot write {dest}: {exc.strerror}"
-        raise StorageError(msg) from exc
-    try:
-        place = fresh / "tree"
-        for path, at in [("", tree.root), *tree.submodules]:
-            _write(access, at, place / path)
-        if dest.is_dir():
-            dest.rename(fresh / "old")
-        place.rename(dest)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            place = fresh / "tree"
+            for path, at in [("", tree.root), *tree.submodules]:
+                _write(access, at, place / path)
+            if dest.is_dir():
+                dest.rename(fresh / "old")
+            place.rename(dest)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _write(access: GitAccess, at: ResolvedCommit, place: Path) -> None:
@@ -217,10 +215,7 @@ def _write(access: GitAccess, at: ResolvedCommit, place: Path) -> None:
                     break
             else:
                 return
-    text = "\n".join(lines)
-    if re.search(r"No space left|Permission denied|Read-only file system|Disk quota", text):
-        msg = f"cannot write {place}: {last_words(lines)}"
-        raise StorageError(msg)
+    check_space(lines, place)
     raise _damaged(access, at.mirror, lines)
 
 

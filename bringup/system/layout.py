@@ -8,6 +8,21 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Where things are for this user.
+
+    Attributes:
+        data: folder of recipes/, toolchains/ and patches/.
+        build: build directory.
+        cache: cache directory.
+    """
+
+    data: Path
+    build: Path
+    cache: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
     """Folders of one target.
 

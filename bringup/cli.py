@@ -1,0 +1,146 @@
+"""The console program: invoke's parser over our tasks, with our exit codes and no traceback for what users can mend."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import msgspec
+from invoke.exceptions import Exit, ParseError, UnexpectedExit
+from invoke.program import Program
+
+from bringup import __version__
+from bringup.config.load import nearest
+from bringup.errors import BringupError, UsageError
+
+# Flags of `diagnose` that take a value; every other word after it is a log.
+DIAGNOSE_VALUES = ("--gpu", "--stack", "--cuda", "--build-dir", "--knowledge", "--log")
+
+
+class BringupProgram(Program):
+    """invoke's program, with parse errors as wrong use (exit code 2) and free arguments for `diagnose`."""
+
+    def run(self, argv: list[str] | None = None, exit: bool = True) -> None:  # noqa: A002 - invoke's name
+        """Run and end the process with the right code."""
+        del exit
+        words = fold_positionals(list(sys.argv if argv is None else argv))
+        try:
+            self.create_config()
+            self.parse_core(words)
+            self.parse_collection()
+            self.parse_tasks()
+            self.parse_cleanup()
+            self.update_config()
+            self.execute()
+        except ParseError as exc:
+            _leave(self._wrong_use(str(exc), words))
+        except Exit as exc:
+            if exc.message:
+                print(exc.message, file=sys.stderr)
+            sys.exit(exc.code)
+        except UnexpectedExit as exc:
+            sys.exit(exc.result.exited)
+
+    def _wrong_use(self, message: str, words: list[str]) -> UsageError:
+        tasks = {name: task for name, task in self.namespace.tasks.items()} if self.namespace else {}
+        task = next((tasks[word] for word in words[1:] if word in tasks), None)
+        hint = f"{self.binary} --help shows the tasks, {self.binary} TASK --help the flags of one"
+        unknown = re.search(r"No idea what '(.+)' is", message)
+        if unknown:
+            word = unknown[1].split("=", 1)[0]
+            flags = [f"--{arg.name.replace('_', '-')}" for arg in task.get_arguments()] if task else []
+            near = nearest(word, flags if word.startswith("-") else list(tasks))
+            kind = f"{task.name} has no flag" if task and word.startswith("-") else "there is no task"
+            message = f"{kind} {word!r}" + (f"; did you mean {near}?" if near else "")
+        missing = re.search(r"did not receive required positional arguments: (.+)", message)
+        if missing and task:
+            message = f"{task.name} needs {', '.join('--' + name.strip(chr(39)) for name in missing[1].split(', '))}"
+        return UsageError(message, hint=hint)
+
+
+def fold_positionals(words: list[str]) -> list[str]:
+    """Give the logs of `diagnose LOG...` and `-` the form of a flag, which is all that invoke's parser knows.
+
+    `--list` and `-l`, which invoke's own program has, show the tasks here as well.
+    """
+    if words[1:2] in (["--list"], ["-l"]):
+        return [words[0], "--help"]
+    if "diagnose" not in words[1:]:
+        return words
+    at = words.index("diagnose", 1)
+    out, rest = words[: at + 1], words[at + 1 :]
+    free = True
+    for word in rest:
+        if free and (word == "-" or not word.startswith("-")):
+            out.append(f"--log={word}")
+        else:
+            out.append(word)
+        free = word not in DIAGNOSE_VALUES
+    return out
+
+
+def _leave(error: BringupError) -> NoReturn:
+    print_error(error)
+    sys.exit(error.exit_code)
+
+
+def print_error(error: BringupError) -> None:
+    """Write an error with its next move to stderr."""
+    lines = [f"error: {error.message}"]
+    if error.hint:
+        lines.append(f"  next: {error.hint}")
+    if error.log:
+        lines.append(f"  log:  {error.log}")
+    print("\n".join(lines), file=sys.stderr)
+
+
+def guarded(action: Callable[[], int | None], *, debug: bool = False) -> None:
+    """Run what a task does; an error of ours becomes text and exit code, anything else is a bug and says so.
+
+    Raises:
+        Exit: invoke's way to end with a code.
+    """
+    try:
+        code = action()
+    except BringupError as exc:
+        if debug:
+            traceback.print_exc()
+        print_error(exc)
+        raise Exit(code=exc.exit_code) from None
+    except KeyboardInterrupt:
+        print("error: interrupted; what is finished is kept", file=sys.stderr)
+        raise Exit(code=130) from None
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - or Python complains once more at its end
+        raise Exit(code=0) from None
+    except Exception as exc:
+        if debug:
+            raise
+        print(f"error: a bug in bringup: {type(exc).__name__}: {exc}", file=sys.stderr)
+        print("  next: run again with --debug and report what it prints", file=sys.stderr)
+        raise Exit(code=1) from None
+    if code:
+        raise Exit(code=code)
+
+
+def print_json(document: Any) -> None:
+    """Write one document to stdout."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the console program."""
+    from bringup.tasks import ns  # noqa: PLC0415 - the tasks import this module
+
+    program = BringupProgram(
+        name="bringup", binary="invoke", binary_names=["invoke", "bringup"], namespace=ns, version=__version__
+    )
+    program.run(argv)
+
+
+if __name__ == "__main__":
+    main()

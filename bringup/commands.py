@@ -1,0 +1,299 @@
+"""What the tasks do: one function each, returning an exit code or None for success."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from bringup.cli import print_json
+from bringup.errors import BringupError, BuildError, InstallError, UsageError, VerifyError
+from bringup.model.plan import Decision, Phase, Plan, Request
+from bringup.system.layout import Settings
+from bringup.report import Console, Silent, duration, level_lines, nothing_to_do, plan_lines, summary_lines
+
+
+def build(request: Request, settings: Settings, *, dry_run: bool, json: bool) -> int | None:
+    """Carry out the whole plan, or show it."""
+    from bringup.engine import execute, open_session
+
+    if dry_run:
+        return plan(request, settings, json=json, why="")
+    console: Console | Silent = Silent() if json else Console()
+    session = open_session(request, settings, console)
+    todo = [step for step in session.plan.steps if step.decision is Decision.RUN]
+    if not todo:
+        if json:
+            print_json({"schema": 1, "plan": session.plan.document(), "ran": []})
+        else:
+            print("\n".join(nothing_to_do(session.plan)))
+        return None
+    for text in opening_lines(session.plan, session.context.jobs, session.context.memory_bytes):
+        console.line(text)
+    try:
+        seconds = execute(session)
+    except BringupError as exc:
+        explain_failure(exc, request, session.plan)
+        raise
+    finally:
+        levels = read_levels(session)
+    times = session.timings(todo)
+    if json:
+        print_json(
+            {
+                "schema": 1,
+                "plan": session.plan.document(),
+                "ran": [{"step": step.id, "seconds": took, "note": note} for step, took, note in times],
+                "seconds": seconds,
+            }
+        )
+        return None
+    for text in summary_lines(session.plan, times, levels):
+        console.line(text)
+    console.line(f"  {'total':<20} {duration(seconds)}")
+    for text in closing_lines(session, levels):
+        console.line(text)
+    return None
+
+
+def opening_lines(plan: Plan, jobs: int, memory: int) -> list[str]:
+    """Return what is said before a build starts."""
+    lines = [f"{plan.target.id}  stack {plan.stack.name}: {plan.stack.title}"]
+    lines += [f"  warning: {line}" for line in plan.warnings]
+    lines += [f"  note: {line}" for line in plan.notes]
+    lines.append(
+        f"  {jobs} jobs, {memory / (1 << 30):.0f} GiB of memory; about {plan.download_mib / 1024:.1f} GiB to fetch, "
+        f"{plan.disk_mib / 1024:.0f} GiB of disk"
+    )
+    return lines
+
+
+def closing_lines(session: Any, levels: Any) -> list[str]:
+    """Return where things are and what to do next."""
+    plan, layout = session.plan, session.context.layout
+    gpu = plan.target.gpu.name
+    lines = ["", f"  environment  {layout.env}", f"  evidence     {layout.verify_json}"]
+    if any(level.status != "OK" for level in levels) or len(levels) < 5:  # noqa: PLR2004 - five levels in all
+        lines.append(f"  next         on a machine with the GPU: invoke verify --gpu {gpu} --stack {plan.stack.name}")
+    lines.append(f"               a shell in it: invoke shell --gpu {gpu} --stack {plan.stack.name}")
+    return lines
+
+
+def read_levels(session: Any) -> Any:
+    """Return the levels in verify.json of this environment."""
+    from bringup.phases.verify import levels_of
+
+    return levels_of(session.context.layout.verify_json, session.plan.environment)
+
+
+def explain_failure(exc: BringupError, request: Request, plan: Plan) -> None:
+    """Run diagnose on the log of a failed step and show its answer, when it has one."""
+    if not exc.log or not isinstance(exc, (BuildError, InstallError, VerifyError)):
+        return
+    from bringup.diagnose import diagnose_paths, render
+
+    facts = {"gpu": plan.target.gpu.name, "cuda": plan.target.cuda.version, "target": plan.target.id}
+    facts |= {package.name: package.version for package in plan.packages.values()}
+    try:
+        answers = diagnose_paths([exc.log], facts=facts)
+    except BringupError:
+        return
+    for answer in answers:
+        if answer.status != "clean":
+            print(render(answer), file=sys.stderr)
+
+
+def plan(request: Request, settings: Settings, *, json: bool, why: str) -> int | None:
+    """Show the plan."""
+    from bringup.engine import open_session
+
+    session = open_session(request, settings, Silent())
+    if why and why not in session.plan.packages and why not in {step.package for step in session.plan.steps}:
+        msg = f"the plan has no package {why!r}; it has {', '.join(session.plan.packages)}"
+        raise UsageError(msg)
+    if json:
+        print_json(session.plan.document())
+    else:
+        print("\n".join(plan_lines(session.plan, why=why)))
+    return None
+
+
+def phase(request: Request, settings: Settings, last: str) -> int | None:
+    """Carry out the plan up to and including one phase."""
+    from bringup.engine import execute, open_session
+
+    order = list(Phase)
+    console = Console()
+    session = open_session(request, settings, console)
+    limit = order.index(Phase(last))
+    chosen = [step for step in session.plan.steps if order.index(step.phase) <= limit]
+    if last == "fetch":
+        chosen = [step for step in chosen if step.package in session.plan.packages]
+    ids = {step.id for step in chosen}
+    if not any(step.decision is Decision.RUN for step in chosen):
+        console.line(f"{session.plan.target.id}: nothing to {last}")
+        return None
+    try:
+        seconds = execute(session, only=lambda step: step.id in ids)
+    except BringupError as exc:
+        explain_failure(exc, request, session.plan)
+        raise
+    console.line(f"{session.plan.target.id}: {last} is done in {duration(seconds)}")
+    for step in chosen:
+        record = session.state.record(step.id) or {}
+        for output in record.get("outputs", ()) if step.phase == last else ():
+            console.line(f"  {output}")
+    return None
+
+
+def verify(request: Request, settings: Settings, flags: dict[str, Any]) -> int | None:
+    """Verify the environment in force, or one wheel."""
+    from bringup.verification import verify_environment, verify_wheel
+
+    if flags["wheel"]:
+        return verify_wheel(request, settings, Path(flags["wheel"]), json=flags["json"])
+    if not request.gpu:
+        msg = "verify needs --gpu"
+        raise UsageError(msg, hint="invoke list gpus shows the names")
+    report = verify_environment(request, settings, flags)
+    if flags["json"]:
+        print_json(report.document)
+    else:
+        print("\n".join([f"{report.target}  verification", *level_lines(report.levels)]))
+        print(f"  evidence: {report.path}")
+    if report.error is not None:
+        raise report.error
+    return None
+
+
+def listing(settings: Settings, what: str, *, json: bool) -> int | None:
+    """List data."""
+    from bringup.config.catalogue import load_catalogue, unknown
+    from bringup.listing import KINDS, rows, tables
+
+    catalogue = load_catalogue(settings.data)
+    if what and what not in KINDS:
+        raise unknown("kind", what, list(KINDS), listing="invoke list")
+    if json:
+        print_json({"schema": 1, **{kind: rows(catalogue, kind) for kind in KINDS if not what or kind == what}})
+    else:
+        print("\n\n".join(tables(catalogue, [what] if what else list(KINDS))))
+    return None
+
+
+def lock(settings: Settings, name: str) -> int | None:
+    """Make the lock of a stack."""
+    from bringup.locking import make_lock
+
+    if not name:
+        msg = "lock needs --stack"
+        raise UsageError(msg, hint="invoke list stacks shows the names")
+    for line in make_lock(settings, name):
+        print(line)
+    return None
+
+
+def diagnose(flags: dict[str, Any]) -> int | None:
+    """Diagnose logs."""
+    from bringup.diagnose import diagnose_paths, exit_code, render
+    from bringup.flags import settings_from
+    from bringup.verification import facts_of_target, last_failed_log
+
+    logs = list(flags["log"] or ())
+    if flags["last"]:
+        logs.append(str(last_failed_log(settings_from(flags))))
+    if not logs:
+        msg = "diagnose needs a log: invoke diagnose build.log, - for stdin, or --last"
+        raise UsageError(msg)
+    answers = diagnose_paths(logs, facts=facts_of_target(flags))
+    if flags["json"]:
+        print_json(answers[0] if len(answers) == 1 else answers)
+    else:
+        print("\n\n".join(render(answer) for answer in answers))
+    return exit_code(answers)
+
+
+def knowledge(flags: dict[str, Any]) -> int | None:
+    """Check or extend the known issues."""
+    from bringup.diagnose import check_knowledge, scaffold
+
+    if flags["new"]:
+        print(scaffold(flags["new"]))
+        return None
+    problems = check_knowledge()
+    for problem in problems:
+        print(problem)
+    print(f"known issues: {len(problems)} problems")
+    return 2 if problems else None
+
+
+def shell(request: Request, settings: Settings) -> int | None:
+    """Replace this process by a shell in the environment."""
+    from bringup.verification import environment_variables
+
+    variables = environment_variables(request, settings)
+    from bringup.system.environ import process_environment
+
+    merged = process_environment() | variables
+    merged["PATH"] = f"{variables['PATH']}:{process_environment().get('PATH', '')}"
+    program = merged.get("SHELL", "/bin/sh")
+    print(f"{variables['BRINGUP_TARGET']}: {program}; leave with exit")
+    os.execvpe(program, [program], merged)  # noqa: S606
+    return None
+
+
+def env(request: Request, settings: Settings) -> int | None:
+    """Print exports."""
+    from bringup.verification import environment_variables
+
+    for name, value in environment_variables(request, settings).items():
+        text = f'"{value}:$PATH"' if name == "PATH" else shlex.quote(value)
+        print(f"export {name}={text}")
+    return None
+
+
+def clean(settings: Settings, target: str, *, everything: bool) -> int | None:
+    """Remove what was made."""
+    from bringup.housekeeping import clean as remove
+
+    for line in remove(settings.build, target, everything=everything):
+        print(line)
+    return None
+
+
+def gc(settings: Settings, size: str) -> int | None:
+    """Shrink the cache."""
+    from bringup.housekeeping import collect, parse_size
+
+    for line in collect(settings.cache, parse_size(size)):
+        print(line)
+    return None
+
+
+def schema(settings: Settings, *, check: bool) -> int | None:
+    """Write or check generated files."""
+    from bringup.generated import write_generated
+
+    changed = write_generated(settings.data, check=check)
+    for path in changed:
+        print(f"{'out of date' if check else 'written'}: {path}")
+    if check and changed:
+        print("make them anew with: invoke schema")
+        return 2
+    return None
+
+
+def run_tests(words: list[str], *, quick: bool) -> int | None:
+    """Run pytest."""
+    from bringup.developer import run_tests as run
+
+    return run(words, quick=quick)
+
+
+def run_lint() -> int | None:
+    """Run the linters."""
+    from bringup.developer import run_lint as run
+
+    return run()

@@ -1,0 +1,52 @@
+"""What a user sets once: ~/.config/bringup/config.toml (XDG base directories; `BRINGUP_CONFIG` names another file)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bringup.config.load import load_toml, raise_if_any
+from bringup.model.base import Table
+
+
+class UserSettings(Table, frozen=True, kw_only=True):
+    """Settings of a user or a site; flags win over them.
+
+    Attributes:
+        cache: folder of downloads, git mirrors and the wheel store.
+        build_dir: where everything is made.
+        jobs: compilers at the same time.
+        memory_gib: memory to use.
+        debian_mirror: address of a Debian mirror.
+        mirrors: for git, address prefixes and what to put in their place.
+    """
+
+    cache: str = ""
+    build_dir: str = ""
+    jobs: int = 0
+    memory_gib: float = 0
+    debian_mirror: str = ""
+    mirrors: dict[str, str] = {}
+
+
+def settings_file(env: Mapping[str, str]) -> Path | None:
+    """Return the user's settings file, whether it exists or not; None without a home."""
+    if env.get("BRINGUP_CONFIG"):
+        return Path(env["BRINGUP_CONFIG"]).expanduser()
+    if env.get("XDG_CONFIG_HOME", "").startswith("/"):
+        return Path(env["XDG_CONFIG_HOME"]) / "bringup/config.toml"
+    return Path(env["HOME"]) / ".config/bringup/config.toml" if env.get("HOME") else None
+
+
+def load_settings(env: Mapping[str, str]) -> UserSettings:
+    """Read the settings; the defaults without a file.
+
+    Raises:
+        ConfigError: the file is wrong.
+    """
+    path = settings_file(env)
+    if path is None or not path.is_file():
+        return UserSettings()
+    value, problems = load_toml(path, UserSettings)
+    raise_if_any(problems)
+    return value or UserSettings()

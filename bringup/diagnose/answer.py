@@ -1,0 +1,138 @@
+"""Turn the chosen root into a finding: cause, fix for this target, context, words to search for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from bringup.diagnose.blocks import Candidate
+from bringup.diagnose.knowledge import REFERENCE, Knowledge
+from bringup.diagnose.model import Finding
+from bringup.diagnose.rank import Scored
+from bringup.diagnose.reader import Hit
+from bringup.diagnose.text import Line
+from bringup.model.knowledge import Category, Certainty
+
+BEFORE = 4
+AFTER = 8
+SEARCH_WORDS = 14
+
+_CONFIDENCE = {Certainty.MAINTAINER: 0.95, Certainty.USERS: 0.9, Certainty.PLAUSIBLE: 0.8}
+_UNKNOWN_ADVISED = 0.6
+_UNKNOWN = 0.4
+_DEFAULTS = {"gpu": "h200", "jobs": "2", "stack": "kernels"}
+
+_JIT = re.compile(r"\.cache/(?:flashinfer|torch_extensions|tvm-ffi)|cached_ops|flashinfer/jit|triton/(?:runtime|compiler|backends)|torch/utils/cpp_extension\.py.*(?:load|jit)")
+_CAPTURE = re.compile(r"Capture cuda graph|cuda_graph_runner|CUDAGraph|capture_begin|capture_end")
+_PIP = re.compile(r"Building wheel|Getting requirements to build|pip-build-env|build_meta|Preparing metadata|Collecting \S|Failed to build `|uv pip|Resolved \d+ package")
+
+
+def make_finding(item: Scored, *, knowledge: Knowledge, facts: Mapping[str, str], lines: int) -> Finding:
+    """Return the finding for a root that `rank` has chosen."""
+    hit, line = _place(item)
+    context_from, context = _context(hit, item.no)
+    common = {
+        "line": line.text.strip() or line.core,
+        "line_no": item.no,
+        "context": context,
+        "context_from": context_from,
+        "follows": max(0, lines - item.no),
+    }
+    if item.match is not None:
+        issue = item.match.item.issue
+        values = {**_DEFAULTS, **facts, **item.match.groups}
+        return Finding(
+            id=issue.id,
+            title=issue.title,
+            category=issue.category,
+            cause=_fill(issue.cause, values),
+            fix=tuple(_fill(text, values) for text in (*issue.fix, *issue.by_hand)),
+            confidence=_CONFIDENCE[issue.certainty] - (0.25 if issue.wrapper else 0.1 if issue.weak else 0.0),
+            url=f"{REFERENCE}#{issue.id}",
+            **common,  # type: ignore[arg-type]
+        )
+    return _unknown(item, hit, line, knowledge, facts, common)
+
+
+def _unknown(
+    item: Scored, hit: Hit, line: Line, knowledge: Knowledge, facts: Mapping[str, str], common: dict[str, object]
+) -> Finding:
+    category = _category(item, hit)
+    rows = "\n".join([line.core, *(row.core for row in _rows_after(hit, item.no, 6))])
+    for advice, pattern in knowledge.advice:
+        found = pattern.search(line.core) or pattern.search(rows)
+        if found:
+            values = {**_DEFAULTS, **facts, **{name: text or "" for name, text in found.groupdict().items()}}
+            return Finding(
+                id=None,
+                title=_fill(advice.name, values),
+                category=advice.category or category,
+                cause=_fill(advice.cause, values),
+                fix=tuple(_fill(text, values) for text in advice.fix),
+                confidence=_UNKNOWN_ADVISED,
+                url="",
+                search=search_phrase(line.core),
+                **common,  # type: ignore[arg-type]
+            )
+    return Finding(
+        id=None,
+        title=f"a failure at {category} that is not in the list of known issues",
+        category=category,
+        cause="This is the first line that looks like a real error; no known issue fits it.",
+        fix=("read the lines around it, then search for the phrase",),
+        confidence=_UNKNOWN,
+        url="",
+        search=search_phrase(line.core),
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def _place(item: Scored) -> tuple[Hit, Line]:
+    found: Candidate | None = item.found
+    if item.match is not None and item.match.no == item.no:
+        return item.match.hit, item.match.line
+    if found is not None:
+        return found.hit, found.line
+    assert item.match is not None
+    return item.match.hit, item.match.line
+
+
+def _rows_after(hit: Hit, no: int, count: int) -> list[Line]:
+    start = max(0, no - hit.no)
+    return hit.after[start + 1 : start + 1 + count]
+
+
+def _context(hit: Hit, no: int) -> tuple[int, tuple[str, ...]]:
+    rows = {hit.no + offset: line for offset, line in enumerate(hit.after)}
+    rows.update({hit.no - offset: line for offset, line in enumerate(reversed(hit.before), 1)})
+    low = no - BEFORE
+    while low not in rows and low < no:
+        low += 1
+    wanted = [rows[at].text for at in range(low, no + AFTER + 1) if at in rows]
+    return low, tuple(text[:400] for text in wanted)
+
+
+def _category(item: Scored, hit: Hit) -> Category:
+    around = "\n".join(line.core for line in (*hit.before[-40:], *hit.after[:60]))
+    if item.category is Category.IMPORT:
+        return item.category
+    if _CAPTURE.search(around) and item.category is Category.RUNTIME:
+        return Category.CAPTURE
+    if _JIT.search(around) and item.category in (Category.RUNTIME, Category.COMPILE, Category.LINK):
+        return Category.JIT
+    if _PIP.search(around) and item.category is Category.RUNTIME:
+        return Category.INSTALL
+    return item.category
+
+
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    """Put facts and groups in; a name without a value stays as <name>."""
+    return re.sub(r"(?<!\$)\{(\w+)\}", lambda found: values.get(found[1]) or f"<{found[1]}>", text)
+
+
+def search_phrase(core: str) -> str:
+    """Return a line as words to search for: paths reduced to names, numbers of lines and addresses left out."""
+    text = re.sub(r"\S*/([\w.+-]+)", r"\1", core)
+    text = re.sub(r"0x[0-9a-fA-F]+|:\d+(?::\d+)?:|\(\d+\):|\b[0-9a-f]{12,}\b", " ", text)
+    words = re.sub(r"[\"'`‘’“”<>{}()\[\]|]", " ", text).split()
+    return " ".join(words[:SEARCH_WORDS])

@@ -1,0 +1,90 @@
+"""One pass over a log: candidates, known issues, signs of success."""
+
+from __future__ import annotations
+
+import re
+from typing import BinaryIO
+
+from bringup.diagnose.blocks import Candidate, read_block
+from bringup.diagnose.knowledge import Knowledge
+from bringup.diagnose.match import Match, Matcher
+from bringup.diagnose.outcome import SUCCESS_TRIGGERS, is_hard, success_of
+from bringup.diagnose.rank import Evidence
+from bringup.diagnose.reader import Hit, Reader
+from bringup.diagnose.shapes import TRIGGERS, Weight, classify
+
+# Of lines that differ only in numbers this many are kept, and so many candidates altogether; memory stays bounded.
+ALIKE = 2
+MOST = 500
+
+_QUIET = ("trace", "command", "passed", "zero", "ignored")
+
+
+def triggers(knowledge: Knowledge) -> tuple[bytes, ...]:
+    """Return the words that make a line worth a look, lower case: shapes, successes, and what signatures want."""
+    words = [*dict.fromkeys((*TRIGGERS, *SUCCESS_TRIGGERS))]
+    words += sorted(word for word in knowledge.literals if not any(other in word for other in words))
+    least = [word for word in words if not any(other != word and other in word for other in words)]
+    return tuple(word.encode() for word in least)
+
+
+class Collector:
+    """Reads one log; afterwards `evidence`, `reader.lines` and `reader.tail` hold what is in it."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        self._matcher = Matcher(knowledge)
+        self._triggers = triggers(knowledge)
+        self._alike: dict[str, int] = {}
+        self._latest: list[Candidate] = []
+        self._seen: dict[str, Match] = {}
+        self.evidence = Evidence()
+
+    def read(self, stream: BinaryIO) -> Reader:
+        """Read the stream to its end."""
+        reader = Reader(stream, self._triggers)
+        for hit in reader.hits():
+            self._take(hit)
+        self.evidence.candidates += self._latest
+        self.evidence.matches = sorted(self._seen.values(), key=lambda match: match.no)
+        return reader
+
+    def _take(self, hit: Hit) -> None:
+        shape = classify(hit.line.core)
+        good = success_of(hit.line)
+        if good:
+            self.evidence.successes.append((hit.no, good))
+            del self.evidence.successes[1000:-1]
+        if is_hard(hit.line):
+            self.evidence.hard.append(hit.no)
+            del self.evidence.hard[1000:-1]
+        if shape is not None and shape.name in _QUIET:
+            return
+        noise = shape is not None and shape.weight is Weight.NONE
+        self._match(hit, silent_only=noise)
+        if shape is None or noise or not self._fresh(hit):
+            return
+        found = read_block(hit, shape)
+        if found is not None:
+            hit.keep()
+            self._store(found)
+
+    def _match(self, hit: Hit, *, silent_only: bool) -> None:
+        for match in self._matcher.matches(hit, silent_only=silent_only):
+            name = match.item.issue.id
+            if name not in self._seen or match.last:
+                hit.keep()
+                self._seen[name] = match
+
+    def _fresh(self, hit: Hit) -> bool:
+        if hit.line.core.startswith("Traceback"):
+            return True
+        key = re.sub(r"\d+", "0", hit.line.core[:200])
+        self._alike[key] = self._alike.get(key, 0) + 1 if len(self._alike) < 20000 or key in self._alike else ALIKE
+        return self._alike[key] <= ALIKE
+
+    def _store(self, found: Candidate) -> None:
+        if len(self.evidence.candidates) < MOST:
+            self.evidence.candidates.append(found)
+            return
+        self._latest.append(found)
+        del self._latest[:-50]

@@ -1,0 +1,98 @@
+"""Tell errors that were dealt with from errors that ended the run.
+
+A build log holds many errors that nobody minds: feature checks that fail on purpose, optional extensions, retries.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bringup.diagnose.blocks import Candidate
+from bringup.diagnose.shapes import Weight
+from bringup.diagnose.text import Line
+from bringup.model.knowledge import Category
+
+_BUILDING = frozenset({Category.CONFIGURE, Category.COMPILE, Category.LINK, Category.INSTALL, Category.JIT})
+_ALL = frozenset(Category)
+
+# Signs that something came to a good end, and the categories of earlier errors that it proves harmless.
+_SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
+    (re.compile(r"Successfully (?:installed|built|tagged) \S"), _BUILDING | {Category.RUNTIME}),
+    (re.compile(r"(?:Installed|Prepared|Audited) \d+ packages? in "), _BUILDING | {Category.RUNTIME}),
+    (re.compile(r"-- Build files have been written to"), _BUILDING | {Category.RUNTIME}),
+    (re.compile(r"\[100%\] Built target "), _BUILDING | {Category.RUNTIME}),
+    (re.compile(r"\[(\d+)/\1\] "), _BUILDING | {Category.RUNTIME}),
+    (re.compile(r"Finished (?:`?\w+`? profile|(?:release|dev|test) \[)"), _BUILDING | {Category.RUNTIME}),
+    (re.compile(r"config\.status: (?:creating|executing)"), frozenset({Category.CONFIGURE, Category.COMPILE, Category.LINK})),
+    (re.compile(r"=+ (?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed\b"), _ALL),
+    (re.compile(r"(?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed(?:, .{0,80})? in [\d.]+s"), _ALL),
+    (re.compile(r"100% tests passed"), _ALL),
+    (re.compile(r"test result: ok\."), _ALL),
+    (re.compile(r"OK(?: \(.{1,60}\))?$"), frozenset({Category.RUNTIME, Category.IMPORT})),
+    (re.compile(r".{0,60}(?:exit(?:ed)?(?: with)? (?:code|status):? ?0\b|Job succeeded|Finished: SUCCESS|BUILD SUCCESS)"), _ALL),
+    (re.compile(r".{0,80}(?:Application startup complete|The server is fired up and ready to roll)"), _ALL),
+    (re.compile(r"(?:naming to \S+ done|writing image sha256|exporting layers .*done)"), _ALL),
+)  # fmt: skip
+SUCCESS_TRIGGERS: tuple[str, ...] = (
+    "successfully ", " packages in ", " package in ", "build files have been written", "[100%]", "finished ",
+    " passed", "test result: ok", "job succeeded", "success", "startup complete", "fired up", "config.status: ",
+    "status 0", "code 0", "code: 0", "status: 0", " done",
+)  # fmt: skip
+
+# Lines after which no later success of another step makes the failure undone.
+_HARD = re.compile(
+    r"(?:error: (?:subprocess-exited|metadata-generation|failed-wheel|legacy-install|externally-managed|could not compile)"
+    r"|ERROR: (?:Could not (?:build|find|install)|No matching|Cannot install|ResolutionImpossible|Failed to build)"
+    r"|ninja: build stopped|(?:-- )?Configuring incomplete|make(?:\[\d+\])?: \*\*\* "
+    r"|Error: Process completed with exit code [1-9]|ERROR: Job failed|ERROR: failed to solve|Finished: FAILURE"
+    r"|No solution found when resolving|=+ .*\b\d+ (?:failed|error))"
+)
+
+_PROBE_PATH = re.compile(
+    r"(?:\bconftest\b|_configtest|CMakeScratch|CMakeTmp|TryCompile|\btestC(?:XX|CUDA)?Compiler|flagcheck|CheckSymbol"
+    r"|CheckIncludeFile|CheckFunction|CMakeFiles/_CMake|\bfeature_tests?\b|meson-private|/tmp/tmp\w+/(?:src|test|a)\.c"
+    r"|sanitycheckc|testfile\.c|CompilerIdC|\btest_compile\b|\bcheck_\w+\.(?:c|cc|cpp|cu):|\btry_\w+\.c)"
+)
+_PROBE_BEFORE = re.compile(
+    r"(?:-- )?Performing .{0,80}[Tt]est|Run Build Command|Determining (?:if|the)|checking (?:for|whether|if|how) |"
+    r"Checking (?:if|for|whether) |failed with the following output:|Build command line|-- Check for working"
+)
+_DEALT_WITH = re.compile(
+    r"(?i)(?:\bwill retry\b|\bretrying\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"
+    r"|could not be compiled|speedups are not enabled|pure[- ]python|Plain-Python|\bnon-fatal\b|not fatal\b"
+    r"|\(ignored\)|removing: _configtest|safely ignore|can be ignored|continuing (?:without|anyway)"
+    r"|building without|compiling without|proceeding without|Using (?:the )?python implementation|disabling \S+ support"
+    r"|skipping (?:this|optional|the test)|as expected|expected (?:failure|error))"
+)
+
+
+def success_of(line: Line) -> frozenset[Category]:
+    """Return the categories of earlier errors that this line proves harmless; empty for most lines."""
+    for pattern, categories in _SUCCESS:
+        if pattern.match(line.core):
+            return categories
+    return frozenset()
+
+
+def is_hard(line: Line) -> bool:
+    """Return whether the line says for good that a step failed."""
+    return _HARD.match(line.core) is not None
+
+
+def is_harmless(found: Candidate) -> bool:
+    """Return whether the surroundings say that this error was expected or dealt with."""
+    if found.kind == "cmake" or found.weight <= Weight.WRAPPER:
+        return False
+    if found.hit.line.level in ("I", "D", "W") and found.weight <= Weight.GENERAL:
+        return True
+    after = [line for line in found.hit.after[1:20] if line.stream == found.hit.line.stream and line.core]
+    before = [line for line in found.hit.before[-14:] if line.stream == found.hit.line.stream and line.core]
+    fatal_next = any(re.match(r"configure: error|CMake Error|.*setup\.py.*rror:", line.core) for line in after)
+    if found.category in (Category.COMPILE, Category.LINK, Category.CONFIGURE) and not fatal_next:
+        if _PROBE_PATH.search(found.line.core):
+            return True
+        if any(_PROBE_BEFORE.match(line.core) for line in before[-6:]) and found.kind in ("gcc", "ld", "compiler"):
+            return True
+    extent = max(0, found.end - found.hit.no)
+    beyond = [line for line in found.hit.after[extent : extent + 9] if line.stream == found.hit.line.stream]
+    return any(_DEALT_WITH.search(line.core) for line in beyond)

@@ -1,0 +1,182 @@
+"""Choose the root cause among the candidates, by a small explicit score."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bringup.diagnose.blocks import Candidate
+from bringup.diagnose.match import Match
+from bringup.diagnose.outcome import is_harmless
+from bringup.diagnose.shapes import Weight
+from bringup.model.knowledge import Category
+
+# What is added to the weight of the shape.
+KNOWN = 30  # a known issue explains the line
+KNOWN_WEAK = 4  # a known issue with a very common line
+KNOWN_WRAPPER = -60  # a known issue that only says that something failed
+MENTION = 70  # weight of a known issue at a line without the shape of an error
+SILENT = 45  # weight of a known issue that shows as a warning
+LATER = 2  # subtracted for each candidate that comes before
+MOST_LATER = 10
+CHAINED = 15  # subtracted where a traceback says that it follows from another
+
+# An exception that programs raise to themselves while they look for something; what followed from it is the cause.
+_LOOKUP = re.compile(r"(?:KeyError|AttributeError|IndexError|StopIteration|LookupError|StopAsyncIteration)\b")
+
+
+@dataclass(slots=True)
+class Scored:
+    """A candidate, with the known issue that explains it, if any."""
+
+    no: int
+    score: float
+    category: Category
+    found: Candidate | None
+    match: Match | None = None
+    inner: Scored | None = None
+
+
+@dataclass(slots=True)
+class Evidence:
+    """All that one pass over a log has collected.
+
+    Attributes:
+        candidates: in the order of the log.
+        matches: known issues, in the order of the log, the first of each id.
+        successes: numbers of lines that report success, with what they prove harmless.
+        hard: numbers of lines that say for good that a step failed.
+    """
+
+    candidates: list[Candidate] = field(default_factory=list)
+    matches: list[Match] = field(default_factory=list)
+    successes: list[tuple[int, frozenset[Category]]] = field(default_factory=list)
+    hard: list[int] = field(default_factory=list)
+
+    def undone(self, no: int, category: Category) -> bool:
+        """Return whether a later success proves that an error at line `no` did not matter."""
+        later = [at for at, categories in self.successes if at > no and category in categories]
+        return bool(later) and not any(no <= at < later[-1] for at in self.hard)
+
+
+def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Scored]:
+    """Return the possible roots, best first; empty where nothing failed."""
+    alive = _alive(evidence)
+    scored = [_score(found, index) for index, found in enumerate(alive)]
+    scored = _chains(scored)
+    for match in _outranked(_usable(evidence, lines)):
+        _explain(scored, match, evidence)
+    scored = [item for item in scored if item.score > 0]
+    scored.sort(key=lambda item: (-item.score, item.no))
+    return _explained_by_silent(scored)
+
+
+def _alive(evidence: Evidence) -> list[Candidate]:
+    """Drop what was dealt with, and what lies inside another candidate's block."""
+    alive: list[Candidate] = []
+    for found in sorted(evidence.candidates, key=lambda item: (item.hit.no, item.no)):
+        if is_harmless(found) or evidence.undone(found.no, found.category):
+            continue
+        inside = next(
+            (other for other in reversed(alive[-40:])
+             if other.hit.no <= found.no <= other.end and other.hit.line.stream == found.hit.line.stream), None
+        )  # fmt: skip
+        if inside is None:
+            alive.append(found)
+    return alive
+
+
+def _score(found: Candidate, index: int) -> Scored:
+    later = min(index * LATER, MOST_LATER) if found.weight > Weight.WRAPPER else 0
+    return Scored(found.no, float(found.weight - later), found.category, found)
+
+
+def _chains(scored: list[Scored]) -> list[Scored]:
+    """Prefer the innermost of chained exceptions, except where it was only a lookup."""
+    for before, item in zip(scored, scored[1:], strict=False):
+        if not (item.found and item.found.link and before.found and before.found.kind == "traceback"):
+            continue
+        if item.found.link == "context" and _LOOKUP.match(before.found.line.core):
+            before.score -= CHAINED
+        else:
+            item.score = min(item.score, before.score) - CHAINED
+            item.inner = before.inner or before
+    return scored
+
+
+def _usable(evidence: Evidence, lines: int) -> list[Match]:
+    """Drop matches in source that a traceback shows, those undone later, and hangs that are not at the end."""
+    usable: list[Match] = []
+    for match in evidence.matches:
+        issue = match.item.issue
+        if match.last and match.no < lines - 3:
+            continue
+        if any(low <= match.no <= high for low, high in _frames(evidence, match)):
+            continue
+        if not issue.silent and evidence.undone(match.no, issue.category):
+            continue
+        usable.append(match)
+    return usable
+
+
+def _frames(evidence: Evidence, match: Match) -> list[tuple[int, int]]:
+    return [found.frames for found in evidence.candidates if found.hit.line.stream == match.hit.line.stream]
+
+
+def _outranked(matches: list[Match]) -> list[Match]:
+    present = {match.item.issue.id for match in matches}
+    beaten = {other for match in matches for other in match.item.issue.over if other in present}
+    return [match for match in matches if match.item.issue.id not in beaten]
+
+
+def _explain(scored: list[Scored], match: Match, evidence: Evidence) -> None:
+    """Attach a known issue to the candidate whose line it explains, or add it as a candidate of its own."""
+    issue = match.item.issue
+    home = next((item for item in scored if item.found and _covers(item.found, match)), None)
+    bonus = KNOWN_WRAPPER if issue.wrapper else KNOWN_WEAK if issue.weak else KNOWN
+    if home is None:
+        if any(is_harmless(found) for found in evidence.candidates if _covers(found, match)):
+            return
+        base = SILENT - KNOWN if issue.silent else MENTION
+        scored.append(Scored(match.no, base + bonus - _later(scored, match.no), issue.category, None, match))
+        return
+    if issue.silent:
+        bonus = 0
+    if home.match is None and home.inner is not None and home.inner.match is None:
+        home.inner.match, home.inner.score = match, home.inner.score + bonus
+    elif home.match is None:
+        home.match, home.score = match, max(home.score, Weight.WRAPPER) + bonus
+        home.no = _root_no(home, match)
+    else:
+        scored.append(Scored(match.no, home.score - 1, issue.category, None, match))
+
+
+def _root_no(home: Scored, match: Match) -> int:
+    """A known wrapper keeps the root line that was found inside it; all others name their own."""
+    return home.no if match.item.issue.wrapper and home.found and home.found.no != home.found.hit.no else match.no
+
+
+def _later(scored: list[Scored], no: int) -> float:
+    before = sum(1 for item in scored if item.no < no and item.score > Weight.WRAPPER)
+    return float(min(before * LATER, MOST_LATER))
+
+
+def _covers(found: Candidate, match: Match) -> bool:
+    return found.hit.no <= match.no <= found.end and found.hit.line.stream == match.hit.line.stream
+
+
+def _explained_by_silent(scored: list[Scored]) -> list[Scored]:
+    """Put a warning first where the best candidate is what it warned of."""
+    if not scored:
+        return scored
+    text = _text(scored[0])
+    for item in scored[1:]:
+        if item.match and any(pattern.search(text) for pattern in item.match.item.explains):
+            return [item, *(other for other in scored if other is not item)]
+    return scored
+
+
+def _text(item: Scored) -> str:
+    line = item.found.line if item.found else item.match.line if item.match else None
+    return line.core if line else ""

@@ -1,0 +1,56 @@
+"""A diagnosis as text for people; nothing in it can steer a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+
+from bringup.diagnose.model import Diagnosis, Finding, Status
+from bringup.diagnose.text import printable
+
+WIDTH = 100
+
+
+def render(diagnosis: Diagnosis) -> str:
+    """Return the diagnosis as text of several lines, the answer first."""
+    name = "standard input" if diagnosis.log == "-" else printable(diagnosis.log)
+    if diagnosis.status is Status.CLEAN:
+        return f"{name}: no failure found in {diagnosis.lines} lines"
+    best, *others = diagnosis.findings
+    parts = [_headline(name, best), _excerpt(best), *_explanation(best)]
+    if others:
+        parts.append("also seen:")
+        parts += [f"  line {other.line_no}: {other.title}  ({other.url})" for other in others]
+    return "\n".join(parts)
+
+
+def _headline(name: str, best: Finding) -> str:
+    known = f"known issue {best.id}" if best.id else "not a known issue"
+    return f"{name}:{best.line_no}: {printable(best.title, 200)}\n  [{best.category}] {known}, confidence {best.confidence:.2f}"
+
+
+def _excerpt(best: Finding) -> str:
+    rows = [""]
+    for no, text in enumerate(best.context, best.context_from):
+        sign = ">" if no == best.line_no else " "
+        rows.append(f"{sign} {no:>6} | {printable(text, 160)}".rstrip())
+    if best.follows:
+        rows.append(f"  the {best.follows} lines after line {best.line_no} are consequences, as a rule")
+    return "\n".join([*rows, ""])
+
+
+def _explanation(best: Finding) -> list[str]:
+    rows = [_wrap("cause: ", printable(best.cause, 2000))]
+    rows.append("fix:")
+    rows += [_wrap("  - ", printable(text, 1000)) for text in best.fix]
+    if best.url:
+        rows.append(f"see:   {best.url}")
+    if best.search:
+        rows.append(f"search for: {printable(best.search, 200)}")
+    return rows
+
+
+def _wrap(first: str, text: str) -> str:
+    return textwrap.fill(
+        text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip

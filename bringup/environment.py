@@ -1,0 +1,42 @@
+"""What belongs into a target environment: our wheels from the store, and the lock's pins for the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bringup.config.lockfile import Pin
+from bringup.context import Context
+from bringup.errors import InstallError
+
+
+def pins_to_install(ctx: Context) -> list[Pin]:
+    """Return the lock's pins without the distributions that come from our own wheels."""
+    if ctx.lock is None:
+        return []
+    ours = {package.distribution for package in ctx.plan.packages.values() if package.built}
+    return [pin for pin in ctx.lock.pins.values() if pin.name not in ours]
+
+
+def our_wheels(ctx: Context) -> dict[str, tuple[Path, ...]]:
+    """Return the wheels in the store of every package that is built.
+
+    Raises:
+        InstallError: one is missing or damaged.
+    """
+    found = {}
+    for name, fingerprint in ctx.plan.fingerprints.items():
+        lookup = ctx.store.lookup(fingerprint)
+        if lookup.entry is None:
+            msg = f"{name}: {lookup.problem or 'its wheel is not in the store'}"
+            raise InstallError(msg, hint="run the same command again; it is built anew")
+        found[name] = lookup.wheels
+    return found
+
+
+def site_packages(place: Path) -> Path:
+    """Return the environment's site-packages."""
+    found = sorted(place.glob("lib/python3.*/site-packages"))
+    if not found:
+        msg = f"{place}: not an environment"
+        raise InstallError(msg)
+    return found[0]

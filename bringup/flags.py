@@ -1,0 +1,131 @@
+"""Flags that several tasks share, given to invoke as the signature of each task.
+
+invoke reads a task's flags from the function's signature. Writing the ten flags of a target into every task would
+repeat them and let them drift apart, so they stand here once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from invoke.context import Context as InvokeContext
+from invoke.tasks import Task
+
+from bringup.config.paths import data_root, in_checkout
+from bringup.config.settings import UserSettings, load_settings
+from bringup.errors import UsageError
+from bringup.model.plan import Request
+from bringup.system.environ import process_environment
+from bringup.system.layout import Settings, default_cache
+
+# name: (default, help)
+TARGET: dict[str, tuple[Any, str]] = {
+    "gpu": (inspect.Parameter.empty, "GPU to build for, a name of `invoke list gpus`, or auto"),
+    "stack": ("", "stack to build, a name of `invoke list stacks`; the GPU's default without it"),
+    "cuda": ("", "CUDA release, 13.0; the stack's default without it"),
+    "toolkit": ("", "where the CUDA toolkit comes from: system, wheels or debs"),
+    "host-compiler": ("", "where gcc comes from: system, or debs (unpacked, no root)"),
+    "python": ("", "Python of the target environment; only the stack's own is possible"),
+    "variant": ([], "PACKAGE=NAME, a variant of a recipe; may be repeated"),
+    "full": (False, "compile the whole kernel set and not only what the stack's model needs"),
+    "build-dir": ("", "where everything is made; build/ in the checkout without it"),
+}
+RUN: dict[str, tuple[Any, str]] = {
+    "only": ([], "package to build, with what it needs; may be repeated"),
+    "jobs": (0, "compilers at the same time; as many as cores and memory allow without it"),
+    "memory": (0.0, "GiB of memory to use; 80 percent of what this machine gives without it"),
+    "offline": (False, "use no network: everything has to be in the cache"),
+    "mirror": ([], "PREFIX=REPLACEMENT for addresses of git repositories; may be repeated"),
+    "debian-mirror": ("", "address of a Debian mirror; the machine's own without it"),
+    "debug": (False, "show tracebacks"),
+}
+Flags = dict[str, Any]
+
+
+def with_flags(body: Callable[[Flags], int | None], *groups: dict[str, tuple[Any, str]], name: str = "") -> Task[Any]:
+    """Return an invoke task with the flags of all groups; `body` gets their values by name with underscores."""
+    flags = {key: value for group in groups for key, value in group.items()}
+    parameters = [inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    for key, (default, _) in flags.items():
+        parameters.append(
+            inspect.Parameter(key.replace("-", "_"), inspect.Parameter.POSITIONAL_OR_KEYWORD, default=_default(default))
+        )
+
+    def task_body(c: InvokeContext, **values: Any) -> None:
+        from bringup.cli import guarded  # noqa: PLC0415 - the program imports the tasks
+
+        merged = {key.replace("-", "_"): default for key, (default, _) in flags.items()} | values
+        guarded(lambda: body(merged), debug=bool(merged.get("debug")))
+
+    task_body.__name__ = (name or body.__name__).replace("-", "_").strip("_")
+    task_body.__doc__ = body.__doc__
+    task_body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return Task(
+        task_body,
+        name=name or body.__name__.strip("_").replace("_", "-"),
+        positional=[],
+        iterable=[key.replace("-", "_") for key, (default, _) in flags.items() if isinstance(default, list)],
+        help={key: text for key, (_, text) in flags.items()},
+        auto_shortflags=False,
+    )
+
+
+def _default(value: Any) -> Any:
+    return None if isinstance(value, list) else value
+
+
+def request_from(flags: Flags) -> Request:
+    """Return what the flags and the user's settings ask for.
+
+    Raises:
+        UsageError: a flag's value cannot be read.
+    """
+    user = load_settings(process_environment())
+    if flags.get("jobs", 0) < 0 or flags.get("memory", 0) < 0:
+        msg = f"--jobs {flags.get('jobs')} --memory {flags.get('memory')}: neither can be negative"
+        raise UsageError(msg)
+    host = flags.get("host_compiler", "")
+    if host not in ("", "system", "debs"):
+        msg = f"--host-compiler {host}: known are system and debs"
+        raise UsageError(msg)
+    return Request(
+        gpu=flags["gpu"],
+        stack=flags.get("stack", ""),
+        cuda=flags.get("cuda", ""),
+        toolkit=flags.get("toolkit", ""),
+        host_compiler=host,
+        python=flags.get("python", ""),
+        only=tuple(flags.get("only") or ()),
+        jobs=flags.get("jobs") or user.jobs,
+        memory_gib=flags.get("memory") or user.memory_gib,
+        offline=flags.get("offline", False),
+        mirrors=(*_pairs("mirror", flags.get("mirror") or ()), *user.mirrors.items()),
+        debian_mirror=flags.get("debian_mirror") or user.debian_mirror,
+        full=flags.get("full", False),
+        variants=dict(_pairs("variant", flags.get("variant") or ())),
+    )
+
+
+def _pairs(flag: str, values: list[str] | tuple[()]) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for value in values:
+        left, equals, right = value.partition("=")
+        if not (left and equals and right):
+            msg = f"--{flag} {value}: wants the form LEFT=RIGHT"
+            raise UsageError(msg)
+        pairs.append((left, right))
+    return tuple(pairs)
+
+
+def settings_from(flags: Flags) -> Settings:
+    """Return where data, build directory and cache are."""
+    env = process_environment()
+    user: UserSettings = load_settings(env)
+    here = data_root() if in_checkout() else Path.cwd()
+    chosen = flags.get("build_dir") or user.build_dir
+    build = Path(chosen).expanduser() if chosen else here / "build"
+    cache = Path(user.cache).expanduser() if user.cache else default_cache(env)
+    return Settings(data=data_root(), build=build.absolute(), cache=cache)

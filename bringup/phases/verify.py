@@ -1,0 +1,267 @@
+"""Phase verify: levels from static to a served model, each with evidence in verify.json."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bringup.context import Context, Outcome
+from bringup.environment import our_wheels, site_packages
+from bringup.errors import VerifyError
+from bringup.formats.wheel import WheelName
+from bringup.formats.wheel_installed import record_of_installed
+from bringup.model.hooks import Progress
+from bringup.model.plan import Package, Step
+from bringup.model.recipe import NativeCode
+from bringup.model.verify import Check, Level, LevelName, Status, VerifyReport, level_from_checks
+from bringup.system import process
+from bringup.system.fs import make_dir, read_json, remove_tree, write_json
+from bringup.system.gpus import Device, visible_devices
+from bringup.verify import static
+from bringup.verify.native_code import check_native_code
+
+LEVELS = Path(static.__file__).parent / "levels"
+WITHOUT_GPU = (LevelName.STATIC, LevelName.IMPORT)
+SCRIPTS = {
+    LevelName.TORCH: "torch_level.py",
+    LevelName.FLASHINFER: "flashinfer_level.py",
+    LevelName.SGLANG: "sglang_level.py",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What `verify` takes besides the target.
+
+    Attributes:
+        levels: levels to run; all if empty.
+        require: a level that must be OK, or the run fails.
+        arguments: passed on to the scripts of the graph levels.
+        variables: fault cases: variables set in the children only.
+    """
+
+    levels: tuple[LevelName, ...] = ()
+    require: LevelName | None = None
+    arguments: Mapping[LevelName, Sequence[str]] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def run(step: Step, ctx: Context, options: Options) -> Outcome:
+    """Run the levels and write verify.json.
+
+    Raises:
+        VerifyError: a level fails, or the required one is not OK.
+    """
+    devices = visible_devices(ctx.env)
+    wanted = options.levels or tuple(LevelName)
+    levels = []
+    for index, name in enumerate(wanted):
+        ctx.reporter.progress(step, Progress(done=index, total=len(wanted), now=f"level {name}"))
+        levels.append(_run_level(name, step, ctx, options, devices))
+    report = VerifyReport(
+        target=ctx.plan.target.id,
+        stack=ctx.plan.stack.name,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        levels=merge_levels(levels_of(ctx.layout.verify_json, step.fingerprint), levels),
+    )
+    write_json(ctx.layout.verify_json, {**msgspec.to_builtins(report), "environment": step.fingerprint})
+    _judge(levels, options, ctx)
+    text = ", ".join(f"{level.level} {level.status}" for level in levels)
+    return Outcome(note=text, outputs=(ctx.layout.verify_json,), facts={"levels": [level.level for level in levels]})
+
+
+def levels_of(file: Path, environment: str) -> tuple[Level, ...]:
+    """Return the levels that verify.json holds of this environment; none if it is about another."""
+    known = read_json(file)
+    if not isinstance(known, dict) or known.get("environment") != environment:
+        return ()
+    try:
+        return msgspec.convert({k: v for k, v in known.items() if k != "environment"}, VerifyReport).levels
+    except msgspec.ValidationError:
+        return ()
+
+
+def merge_levels(before: Sequence[Level], now: Sequence[Level]) -> tuple[Level, ...]:
+    """Return both, in the order of levels; what ran now replaces what ran before."""
+    found = {level.level: level for level in [*before, *now]}
+    return tuple(found[name] for name in LevelName if name in found)
+
+
+def _judge(levels: Sequence[Level], options: Options, ctx: Context) -> None:
+    failed = [level for level in levels if level.status is Status.FAIL]
+    if failed:
+        lines = [f"  {check.id}: {check.why}" for level in failed for check in level.checks
+                 if check.status is Status.FAIL] or [f"  {level.level}: {level.why}" for level in failed]  # fmt: skip
+        names = ", ".join(level.level for level in failed)
+        msg = f"verification fails at {names}:\n" + "\n".join(lines)
+        raise VerifyError(msg, hint=f"the evidence is in {ctx.layout.verify_json}")
+    if options.require:
+        level = next((one for one in levels if one.level is options.require), None)
+        if level is None or level.status is not Status.OK:
+            why = level.why if level else "it did not run"
+            msg = f"level {options.require} is required and is {level.status if level else 'missing'}: {why}"
+            raise VerifyError(msg, hint=f"the evidence is in {ctx.layout.verify_json}")
+
+
+def _run_level(
+    name: LevelName, step: Step, ctx: Context, options: Options, devices: Sequence[Device]
+) -> Level:
+    started = time.monotonic()
+    if name is LevelName.STATIC:
+        checks = static_checks(ctx, step)
+        return level_from_checks(name, checks, seconds=round(time.monotonic() - started, 2))
+    if name is LevelName.IMPORT:
+        return _script(name, "import_level.py", step, ctx, options, _import_setup(ctx, step, devices))
+    reason = unable(name, ctx, devices)
+    if reason:
+        check = Check(id=f"{name}.gpu", status=Status.SKIPPED, required=True, why=reason)
+        return level_from_checks(name, (check,), seconds=0.0)
+    return _script(name, SCRIPTS[name], step, ctx, options, _Setup(arguments=options.arguments.get(name, ())))
+
+
+def unable(name: LevelName, ctx: Context, devices: Sequence[Device]) -> str:
+    """Return why a level that needs the GPU cannot run here, with what to do; "" if it can."""
+    gpu = ctx.plan.target.gpu
+    wanted = {LevelName.FLASHINFER: "flashinfer", LevelName.SGLANG: "sglang"}.get(name)
+    if wanted and wanted not in ctx.plan.packages:
+        return f"the stack {ctx.plan.stack.name} has no {wanted}"
+    command = f"on a machine with an {gpu.title.removeprefix('NVIDIA ')}: invoke verify --gpu {gpu.name} --stack {ctx.plan.stack.name} --level {name}"
+    if not devices:
+        return f"no GPU is visible here; {command}"
+    if all(device.capability != gpu.capability.rstrip("af") for device in devices):
+        seen = ", ".join(sorted({f"{device.name} ({device.capability})" for device in devices}))
+        return f"the target is {gpu.title} ({gpu.capability}) and this machine has {seen}; {command}"
+    return ""
+
+
+def static_checks(ctx: Context, step: Step) -> tuple[Check, ...]:
+    """Examine our wheels and the environment without importing anything."""
+    site = site_packages(ctx.layout.environment(step.fingerprint))
+    wheels = []
+    for name, group in our_wheels(ctx).items():
+        for wheel in group:
+            distribution = WheelName.parse(wheel.name).distribution
+            files = record_of_installed(site, distribution)
+            rules = _rules_for(ctx.plan.packages[name].native_code, files, len(group))
+            wheels.append(static.OurWheel(path=wheel, distribution=distribution, native_code=rules_of(rules, ctx)))
+    checks = static.check_static(site, wheels)
+    published = [package for package in ctx.plan.packages.values() if not package.built and package.native_code]
+    return checks + tuple(
+        check_native_code(
+            package.distribution,
+            rules_of(package.native_code, ctx),
+            record_of_installed(site, package.distribution),
+            lambda name: nullcontext(site / name),
+        )
+        for package in published
+    )
+
+
+def _rules_for(rules: Sequence[NativeCode], files: Iterable[str], wheels: int) -> Sequence[NativeCode]:
+    """Return the rules that are about one of a package's several wheels: those that match in it.
+
+    A rule names the top-level folder that it is about, so a promise about a file that is gone still fails.
+    """
+    if wheels == 1:
+        return rules
+    tops = {name.split("/", 1)[0] for name in files}
+    return [rule for rule in rules if rule.glob.split("/", 1)[0] in tops or rule.glob.startswith("*")]
+
+
+def rules_of(rules: Sequence[NativeCode], ctx: Context) -> tuple[static.NativeCode, ...]:
+    """Translate a recipe's rules into names of machine code."""
+    code = ctx.plan.target.gpu.machine_code
+    return tuple(
+        static.NativeCode(
+            glob=rule.glob,
+            archs=(code.exact,) if rule.code == "exact" else code.any,
+            exempt=rule.exempt,
+            why=rule.why,
+        )
+        for rule in rules
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Setup:
+    arguments: Sequence[str | Path] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def _import_setup(ctx: Context, step: Step, devices: Sequence[Device]) -> _Setup:
+    """Write what the import level is to check; without a driver, its child alone sees the generated stub of libcuda."""
+    folder = make_dir(ctx.layout.root / "verify")
+    packages = [package for package in ctx.plan.packages.values()]
+    variables: dict[str, str] = {}
+    driver = "the machine's own libcuda"
+    if not devices and ctx.tools.cuda is not None and any(package.recipe.import_stub for package in packages):
+        stub = ctx.tools.cuda.root / "lib64/stubs/libcuda.so"
+        place = make_dir(folder / "driver-stub") / "libcuda.so.1"
+        remove_tree(place)
+        place.symlink_to(stub)
+        variables["LD_LIBRARY_PATH"] = str(place.parent)
+        driver = "a generated stub of libcuda.so.1 in this child process only, because this machine has no driver"
+    request = {
+        "packages": [
+            {
+                "name": package.name,
+                "module": package.recipe.module,
+                "distribution": package.distribution,
+                "version": package.version,
+            }
+            for package in packages
+        ],
+        "cuda": ctx.plan.target.cuda.version if "pytorch" in ctx.plan.packages else "",
+        "driver": driver,
+    }
+    write_json(folder / "import-request.json", request)
+    for package in packages:
+        variables |= package.recipe.import_env
+    return _Setup(arguments=("--request", folder / "import-request.json"), variables=variables)
+
+
+def level_environment(ctx: Context, place: Path) -> dict[str, str]:
+    """Return the environment of a level's child: the target's tools first, nothing inherited that steers a library."""
+    env = dict(ctx.env)
+    env["PATH"] = f"{place / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+    env["VIRTUAL_ENV"] = str(place)
+    if ctx.tools.cuda:
+        env["CUDA_HOME"] = str(ctx.tools.cuda.root)
+    env |= {"CC": str(place / "bin/gcc"), "CXX": str(place / "bin/g++")}
+    env["HF_HUB_OFFLINE"] = "1"
+    return env
+
+
+def _script(name: LevelName, script: str, step: Step, ctx: Context, options: Options, setup: _Setup) -> Level:
+    place = ctx.layout.environment(step.fingerprint)
+    out = ctx.layout.root / "verify" / f"{name}.json"
+    make_dir(out.parent)
+    remove_tree(out)
+    env = {**level_environment(ctx, place), **setup.variables, **options.variables}
+    started = time.monotonic()
+    done = process.run(
+        [place / "bin/python", "-u", LEVELS / script, "--json", out, *setup.arguments],
+        env=env, cwd=out.parent, log=ctx.layout.root / "logs" / f"verify.{name}.log", check=False, what=f"level {name}",
+    )  # fmt: skip
+    seconds = round(time.monotonic() - started, 2)
+    document = read_json(out)
+    if not isinstance(document, dict):
+        why = f"the level's process ended without a result ({process.describe_status(done.returncode)})"
+        tail: dict[str, Any] = {"output": done.output[-2000:]}
+        return level_from_checks(
+            name, (Check(id=f"{name}.process", status=Status.FAIL, why=why, evidence=tail),), seconds=seconds
+        )
+    return level_from_checks(
+        name,
+        msgspec.convert(document["checks"], tuple[Check, ...]),
+        seconds=seconds,
+        evidence=document.get("evidence", {}),
+        warnings=tuple(document.get("warnings", ())),
+    )

@@ -1,0 +1,188 @@
+"""What people see: calm lines while it runs, a live line on a terminal, a short table at the end."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import IO
+
+from bringup.context import Outcome
+from bringup.errors import BringupError
+from bringup.model.hooks import Progress
+from bringup.model.plan import Decision, Phase, Plan, Step
+from bringup.model.verify import Level, Status
+
+# Seconds between two progress lines of one step where the output is not a terminal.
+QUIET_SECONDS = 20.0
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: "0.4 s", "12 s", "3 min 05 s", "1 h 20 min"."""
+    if seconds < 10:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:  # noqa: PLR2004
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Console:
+    """Writes to a stream; safe to use from several threads.
+
+    Args:
+        stream: where lines go.
+        live: whether a line may be written over; as the stream is a terminal if None.
+    """
+
+    def __init__(self, stream: IO[str] | None = None, *, live: bool | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._live = self._stream.isatty() if live is None else live
+        self._lock = threading.Lock()
+        self._shown: dict[str, str] = {}
+        self._last: dict[str, float] = {}
+        self._begun: dict[str, float] = {}
+
+    def line(self, text: str) -> None:
+        """Write one line."""
+        with self._lock:
+            self._clear()
+            self._stream.write(text + "\n")
+            self._draw()
+
+    def started(self, step: Step) -> None:
+        """Note that a step begins."""
+        with self._lock:
+            self._begun[step.id] = self._last[step.id] = time.monotonic()
+            self._shown[step.id] = label(step)
+            self._draw()
+
+    def progress(self, step: Step, progress: Progress) -> None:
+        """Show how far a step is: at once on a terminal, now and then elsewhere."""
+        text = f"{label(step)}  {progress_text(progress)}"
+        with self._lock:
+            self._shown[step.id] = text
+            now = time.monotonic()
+            if self._live:
+                self._draw()
+            elif now - self._last.get(step.id, 0.0) >= QUIET_SECONDS:
+                self._last[step.id] = now
+                self._stream.write(f"  ...   {text}\n")
+                self._stream.flush()
+
+    def finished(self, step: Step, outcome: Outcome, seconds: float) -> None:
+        """Say that a step is done."""
+        with self._lock:
+            self._shown.pop(step.id, None)
+        self.line(f"  done  {label(step):<28} {duration(seconds):>12}  {outcome.note}".rstrip())
+
+    def failed(self, step: Step, error: BringupError, seconds: float) -> None:
+        """Say that a step failed; the reason follows at the end."""
+        with self._lock:
+            self._shown.pop(step.id, None)
+        self.line(f"  FAIL  {label(step):<28} {duration(seconds):>12}")
+
+    def _clear(self) -> None:
+        if self._live:
+            self._stream.write("\r\x1b[K")
+
+    def _draw(self) -> None:
+        if self._live and self._shown:
+            width = shutil.get_terminal_size().columns - 1
+            text = "  |  ".join(self._shown.values())
+            self._stream.write(f"\r\x1b[K{text[:width]}")
+        self._stream.flush()
+
+
+class Silent:
+    """Says nothing; for --json, where stdout holds one document."""
+
+    def line(self, text: str) -> None:
+        """Say nothing."""
+
+    def started(self, step: Step) -> None:
+        """Say nothing."""
+
+    def progress(self, step: Step, progress: Progress) -> None:
+        """Say nothing."""
+
+    def finished(self, step: Step, outcome: Outcome, seconds: float) -> None:
+        """Say nothing."""
+
+    def failed(self, step: Step, error: BringupError, seconds: float) -> None:
+        """Say nothing."""
+
+
+def label(step: Step) -> str:
+    """Return what a step is called: "flashinfer build"."""
+    return f"{step.package} {step.phase}"
+
+
+def progress_text(progress: Progress) -> str:
+    """Return "12/36 prefill hd128: mask 1, 4 min left"."""
+    parts = []
+    if progress.total:
+        parts.append(f"{progress.done}/{progress.total}")
+    if progress.now:
+        parts.append(progress.now)
+    text = " ".join(parts)
+    if progress.eta_seconds is not None:
+        text += f", about {duration(progress.eta_seconds)} left"
+    return text
+
+
+def plan_lines(plan: Plan, *, why: str = "") -> list[str]:
+    """Return a plan for people; with `why` only the steps of that package, with everything known about them."""
+    lines = [f"{plan.target.id}  stack {plan.stack.name}: {plan.stack.title}"]
+    steps = [step for step in plan.steps if not why or step.package == why]
+    width = max(len(label(step)) for step in steps) if steps else 0
+    for step in steps:
+        lines.append(f"  {step.decision:<5} {label(step):<{width}}  {step.why}")
+        if why and step.phase is Phase.BUILD and step.fingerprint:
+            lines.append(f"        fingerprint {step.fingerprint}, over:")
+            lines += [f"          {name}: {shown(value)}" for name, value in plan.inputs.get(why, {}).items()]
+    lines += [f"  note: {line}" for line in plan.notes]
+    lines += [f"  warning: {line}" for line in plan.warnings]
+    if plan.download_mib or plan.disk_mib:
+        lines.append(f"  estimate: {plan.download_mib / 1024:.1f} GiB to fetch, {plan.disk_mib / 1024:.1f} GiB of disk")
+    return lines
+
+
+def shown(value: object, limit: int = 160) -> str:
+    """Return a value in one line of at most `limit` characters."""
+    text = str(value)
+    return text if len(text) <= limit else f"{text[: limit - 4]} ..."
+
+
+def summary_lines(plan: Plan, seconds: Sequence[tuple[Step, float, str]], levels: Sequence[Level]) -> list[str]:
+    """Return the table after a build: steps with times, then what was verified and what was skipped and why."""
+    lines = ["", f"{plan.target.id}  stack {plan.stack.name}"]
+    width = max([len(label(step)) for step, _, _ in seconds] + [0])
+    lines += [f"  {label(step):<{width}}  {duration(took):>12}  {note}".rstrip() for step, took, note in seconds]
+    for level in levels:
+        lines.append(f"  verify {level.level:<{max(0, width - 7)}}  {level.status:>12}  {level.why}")
+        lines += [f"          warning: {text}" for text in level.warnings]
+    return lines
+
+
+def nothing_to_do(plan: Plan) -> list[str]:
+    """Return what is said when every step is there already."""
+    reused = [step for step in plan.steps if step.decision is Decision.REUSE and step.phase is Phase.BUILD]
+    lines = [f"{plan.target.id}  stack {plan.stack.name}: nothing to do"]
+    lines += [f"  {label(step)}: {step.why} ({step.fingerprint[:12]})" for step in reused]
+    return lines
+
+
+def level_lines(levels: Sequence[Level]) -> list[str]:
+    """Return levels with those checks that are not plainly OK, and all of them for a failed level."""
+    lines = []
+    for level in levels:
+        lines.append(f"  {level.level:<11} {level.status:<8} {duration(level.seconds):>10}  {level.why}")
+        for check in level.checks:
+            if check.status is not Status.OK or level.status is Status.FAIL:
+                lines.append(f"      {check.status:<8} {check.id}: {check.why}")
+    return lines

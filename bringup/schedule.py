@@ -1,0 +1,84 @@
+"""Runs the steps of a plan as soon as what they come after is done; steps that compile share the machine in turn."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from bringup.errors import BringupError, Interrupted
+from bringup.model.plan import Decision, Step
+from bringup.system import process
+
+WORKERS = 8
+
+
+def run_steps(
+    steps: Sequence[Step],
+    work: Callable[[Step], None],
+    *,
+    heavy: Callable[[Step], bool],
+    stopping: threading.Event,
+) -> None:
+    """Run every step whose decision is RUN, in an order that `after` allows.
+
+    Args:
+        steps: all steps of the plan; those not to run count as done.
+        work: runs one step to its end, or raises.
+        heavy: tells whether a step uses all processors; one of these runs at a time.
+        stopping: set once the run is to end.
+
+    Raises:
+        BringupError: of the step that failed first; the others are ended.
+        Interrupted: Ctrl-C; all commands are ended and what is finished stays recorded.
+    """
+    todo = {step.id: step for step in steps if step.decision is Decision.RUN}
+    running: dict[concurrent.futures.Future[None], Step] = {}
+    turn = threading.Lock()
+
+    def one(step: Step) -> None:
+        if not heavy(step):
+            work(step)
+            return
+        with turn:
+            if not stopping.is_set():
+                work(step)
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        try:
+            while todo or running:
+                started = {step.id for step in running.values()}
+                for step in [step for step in todo.values() if not _waits(step, todo, started)]:
+                    running[pool.submit(one, todo.pop(step.id))] = step
+                done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+                for future in done:
+                    del running[future]
+                    future.result()
+        except KeyboardInterrupt as exc:
+            _stop(stopping)
+            msg = "interrupted; what is finished is kept"
+            raise Interrupted(msg, hint="the same command goes on where it stopped") from exc
+        except BaseException:
+            _stop(stopping)
+            raise
+
+
+def _stop(stopping: threading.Event) -> None:
+    stopping.set()
+    process.end_all()
+
+
+def _waits(step: Step, todo: Mapping[str, Step], started: set[str]) -> bool:
+    return any(before in todo or before in started for before in step.after)
+
+
+def check_order(steps: Sequence[Step]) -> None:
+    """Fail if a step comes before one that it waits for: the plan's order is what people read."""
+    seen: set[str] = set()
+    known = {step.id for step in steps}
+    for step in steps:
+        late = [name for name in step.after if name in known and name not in seen]
+        if late:
+            msg = f"{step.id} comes before {', '.join(late)}"
+            raise BringupError(msg)
+        seen.add(step.id)

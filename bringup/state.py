@@ -1,0 +1,69 @@
+"""What was finished before: records of steps below the target's folder, and the store."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bringup.context import Outcome
+from bringup.model.plan import Step
+from bringup.store import Entry, Store
+from bringup.system.fs import read_json, write_json
+from bringup.system.layout import Layout
+
+
+class TargetState:
+    """The state of one target, as `planning.planner.State` wants it.
+
+    Args:
+        layout: folders of the target.
+        store: wheels by fingerprint.
+    """
+
+    def __init__(self, layout: Layout, store: Store) -> None:
+        self._layout = layout
+        self._store = store
+        self._entries: dict[str, list[Entry]] | None = None
+
+    def wheel(self, fingerprint: str) -> tuple[bool, str]:
+        """Tell whether the store has whole wheels of this fingerprint."""
+        found = self._store.lookup(fingerprint)
+        return found.entry is not None, found.problem
+
+    def last_build(self, package: str) -> tuple[Mapping[str, Any], float] | None:
+        """Return inputs and wall seconds of the newest build of a package."""
+        entries = self._store.entries(package)
+        return (entries[0].inputs, entries[0].seconds) if entries else None
+
+    def done(self, step_id: str, fingerprint: str) -> bool:
+        """Tell whether the step was finished with this fingerprint and its outputs are still there."""
+        record = self.record(step_id)
+        if record is None or record.get("fingerprint") != fingerprint:
+            return False
+        return all(Path(path).exists() for path in record.get("outputs", ()))
+
+    def record(self, step_id: str) -> dict[str, Any] | None:
+        """Return what was recorded when a step was last finished."""
+        known = read_json(self._path(step_id))
+        return known if isinstance(known, dict) else None
+
+    def finish(self, step: Step, outcome: Outcome, seconds: float) -> None:
+        """Record that a step is done; the last thing that happens to it."""
+        write_json(
+            self._path(step.id),
+            {
+                "schema": 1,
+                "step": step.id,
+                "fingerprint": step.fingerprint,
+                "outputs": [str(path) for path in outcome.outputs],
+                "seconds": round(seconds, 2),
+                "note": outcome.note,
+                "facts": dict(outcome.facts),
+                "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            },
+        )
+
+    def _path(self, step_id: str) -> Path:
+        return self._layout.records / f"{step_id.replace(':', '.')}.json"

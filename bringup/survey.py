@@ -1,0 +1,175 @@
+"""What this machine has of a target's toolchain, and what would have to be made: looked up, never made."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from bringup.config.catalogue import Catalogue
+from bringup.errors import BringupError, PrepareError, TargetError
+from bringup.model.plan import Package, Target
+from bringup.model.stack import Stack
+from bringup.model.toolchain import CudaRelease, GccRelease, PythonRelease
+from bringup.planning.planner import Tool, Toolchain
+from bringup.planning.tools import toolkit_groups
+from bringup.system import process
+from bringup.system.downloads import DownloadCache
+from bringup.toolchain.assemble import whole
+from bringup.toolchain.cuda import Provider, plan_identity
+from bringup.toolchain.cuda_system import find_system
+from bringup.toolchain.facts import FactCache
+from bringup.toolchain.gcc_debs import gcc_identity
+from bringup.toolchain.host_compiler import find_gcc
+from bringup.toolchain.python import PythonPlaces, provide_python, python_identity
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """Where tools are looked for and kept.
+
+    Attributes:
+        toolchains: folder of assembled trees.
+        cache: downloads.
+        facts: what is known about installed tools.
+        env: environment of commands.
+        user_env: the user's environment: PATH, CUDA_HOME, environment modules.
+    """
+
+    toolchains: Path
+    cache: DownloadCache
+    facts: FactCache
+    env: Mapping[str, str]
+    user_env: Mapping[str, str]
+
+
+def survey_toolchain(
+    target: Target, packages: Mapping[str, Package], around: Surroundings, *, host_compiler: str, gccs: Mapping[str, GccRelease]
+) -> Toolchain:
+    """Return the toolchain of a target as it is or would be.
+
+    Raises:
+        TargetError: a part is not here and no way to it is allowed.
+    """
+    return Toolchain(
+        python=_python(target.python, around),
+        cuda=_cuda(target, packages, around),
+        gcc=_gcc(target.cuda, around, host_compiler, gccs),
+    )
+
+
+def _python(release: PythonRelease, around: Surroundings) -> Tool:
+    places = PythonPlaces(
+        dest_root=around.toolchains, cache=around.cache, facts=around.facts, user_env=around.user_env, offline=True
+    )
+    # An interpreter enters fingerprints by its minor version: that is what wheels depend on.
+    identity = f"cp{release.version.replace('.', '')}"
+    try:
+        found = provide_python(release, places, providers=("system", "uv"))
+    except TargetError:
+        unpacked = python_identity(release)
+        ready = whole(around.toolchains / f"python-{release.version}-debs-{unpacked[:16]}", unpacked)
+        size = sum(package.size for package in release.debs.packages) // MIB
+        why = "unpacked from Debian's packages" if ready else "none here: uv's, or Debian's packages unpacked"
+        left = 0 if ready else size
+        return Tool(identity=identity, ready=ready, why=why, download_mib=left, disk_mib=left * 4)
+    return Tool(identity=identity, ready=True, why=f"{found.version} at {found.executable} ({found.provider})")
+
+
+def _gcc(release: CudaRelease, around: Surroundings, choice: str, gccs: Mapping[str, GccRelease]) -> Tool:
+    if choice == "debs":
+        unpacked = pick_gcc(release, gccs)
+        identity = gcc_identity(unpacked)
+        ready = whole(around.toolchains / f"gcc-{unpacked.version}-debs-{identity[:16]}", identity)
+        size = 0 if ready else sum(package.size for package in unpacked.debs.packages) // MIB
+        why = f"gcc {unpacked.version} unpacked from Debian's packages"
+        return Tool(identity=identity, ready=ready, why=why, download_mib=size, disk_mib=size * 4)
+    found = find_gcc(release.host, facts=around.facts, cuda=release.version)
+    why = f"gcc {found.version} at {found.gcc}; nvcc {release.nvcc} accepts {release.host.gcc_min} to {release.host.gcc_max}"
+    return Tool(identity=found.identity, ready=True, why=why)
+
+
+def pick_gcc(release: CudaRelease, gccs: Mapping[str, GccRelease]) -> GccRelease:
+    """Return the newest compiler that can be unpacked and that nvcc accepts.
+
+    Raises:
+        TargetError: there is none.
+    """
+    able = [one for one in gccs.values() if release.host.gcc_min <= one.version <= release.host.gcc_max]
+    if not able:
+        have = ", ".join(gccs) or "none"
+        msg = f"CUDA {release.version} takes gcc {release.host.gcc_min} to {release.host.gcc_max}; to unpack there is {have}"
+        raise TargetError(msg, hint="leave --host-compiler out and install one")
+    return max(able, key=lambda one: one.version)
+
+
+def _cuda(target: Target, packages: Mapping[str, Package], around: Surroundings) -> Tool:
+    groups = toolkit_groups(packages)
+    refused: list[TargetError] = []
+    for provider in target.providers:
+        if provider == "system":
+            try:
+                found = find_system(target.cuda, groups=groups, facts=around.facts, user_env=around.user_env)
+            except TargetError as exc:
+                refused.append(exc)
+                continue
+            return Tool(identity=found.identity, ready=True, why=f"nvcc {found.version} at {found.root}")
+        return _made_cuda(target.cuda, provider, groups, around)
+    raise refused[-1]
+
+
+def _made_cuda(release: CudaRelease, provider: str, groups: frozenset[str], around: Surroundings) -> Tool:
+    identity = plan_identity(release, cast("Provider", provider), groups)
+    ready = whole(around.toolchains / f"cuda-{release.version}-{provider}-{identity[:16]}", identity)
+    source = "PyPI's wheels" if provider == "wheels" else "Debian's packages"
+    why = f"nvcc {release.nvcc}, assembled from {source}" + (f" with {', '.join(sorted(groups))}" if groups else "")
+    data = release.providers.wheels if provider == "wheels" else release.providers.debs
+    assert data is not None
+    size = sum(one.size for one in data.packages if not one.group or one.group in groups) // MIB
+    return Tool(
+        identity=identity,
+        ready=ready,
+        why=why,
+        download_mib=0 if ready else size,
+        disk_mib=0 if ready else data.unpacked_mib,
+    )
+
+
+def missing_tools(stack: Stack, catalogue: Catalogue, *, facts: FactCache, around: Mapping[str, str]) -> frozenset[str]:
+    """Return those programs that recipes of the stack name and that are not here in the version wanted."""
+    wanted = {
+        tool
+        for name, choice in stack.packages.items()
+        if choice.source != "wheel"
+        for tools in (catalogue.recipes[name].build.tools, *(one.tools for one in catalogue.recipes[name].when))
+        for tool in tools
+    }
+    return frozenset(tool for tool in wanted if not tool_version(tool, facts=facts, env=around)[0])
+
+
+def tool_version(wanted: str, *, facts: FactCache, env: Mapping[str, str]) -> tuple[Path | None, str]:
+    """Find a program ("cargo>=1.85") on the user's PATH; None with the version seen if it is missing or too old."""
+    need = Requirement(wanted)
+    found = shutil.which(need.name, path=f"{env.get('PATH', '')}:{env.get('HOME', '')}/.cargo/bin")
+    if found is None:
+        return None, ""
+
+    def ask() -> tuple[dict[str, str], list[Path]]:
+        try:
+            done = process.run([found, "--version"], env=env, check=False, error=PrepareError, timeout=30)
+        except BringupError:
+            return {"version": ""}, [Path(found)]
+        version = re.search(r"\d+(?:\.\d+)+", done.output)
+        return {"version": version[0] if version and not done.returncode else ""}, [Path(found)]
+
+    version = facts.know(f"tool {found}", ask)["version"]
+    fits = bool(version) and Version(version) in need.specifier
+    return (Path(found) if fits else None), version

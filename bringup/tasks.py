@@ -1,0 +1,155 @@
+"""The tasks that users type: read flags, call the engine, print. No decisions are made here."""
+
+from __future__ import annotations
+
+import shlex
+
+from invoke.collection import Collection
+
+from bringup import commands
+from bringup.flags import RUN, TARGET, Flags, request_from, settings_from, with_flags
+
+JSON = {"json": (False, "write one JSON document to stdout and nothing else")}
+WHY = {"why": ("", "package whose decisions are explained in full")}
+DRY = {"dry-run": (False, "show the plan and stop")}
+LEVELS = {
+    "level": ([], "level to run: static, import, torch, flashinfer, sglang; all without it; may be repeated"),
+    "require": ("", "level that must be OK, or the exit code is 9"),
+    "wheel": ("", "examine this wheel file alone, at level static"),
+    "set-env": ([], "KEY=VALUE set in the levels' processes only, to see a fault found; may be repeated"),
+    "model": ("", "folder of a llama checkpoint for level sglang, instead of a small generated one"),
+    "prompts": ("", "file of prompts for level sglang: JSON lines with `ids` or `text`"),
+    "tp": (0, "GPUs for level sglang, by tensor parallelism"),
+    "mem-fraction-static": (0.0, "share of GPU memory for weights and KV cache at level sglang"),
+    "cuda-graph-max-bs": (0, "largest batch size captured at level sglang"),
+    "harvest": (False, "keep what is compiled at run time, and pack it as a wheel, instead of failing on it"),
+}
+
+
+def build(flags: Flags) -> int | None:
+    """Plan, fetch, patch, build, install and verify: the main job."""
+    return commands.build(request_from(flags), settings_from(flags), dry_run=flags["dry_run"], json=flags["json"])
+
+
+def plan(flags: Flags) -> int | None:
+    """Show what `build` would do and why each step runs or is reused."""
+    return commands.plan(request_from(flags), settings_from(flags), json=flags["json"], why=flags["why"])
+
+
+def fetch(flags: Flags) -> int | None:
+    """Fetch every source into the cache and stop."""
+    return commands.phase(request_from(flags), settings_from(flags), "fetch")
+
+
+def patch(flags: Flags) -> int | None:
+    """Fetch, then make clean source trees with the patches applied."""
+    return commands.phase(request_from(flags), settings_from(flags), "patch")
+
+
+def prepare(flags: Flags) -> int | None:
+    """Fetch and patch, then make toolchain and build environments."""
+    return commands.phase(request_from(flags), settings_from(flags), "prepare")
+
+
+def install(flags: Flags) -> int | None:
+    """Everything up to the target environment, without verifying it."""
+    return commands.phase(request_from(flags), settings_from(flags), "install")
+
+
+def verify(flags: Flags) -> int | None:
+    """Verify the target environment, level by level."""
+    return commands.verify(request_from(flags), settings_from(flags), flags)
+
+
+def list_(flags: Flags) -> int | None:
+    """List what there is: recipes, stacks, gpus or toolchains."""
+    return commands.listing(settings_from(flags), flags["what"], json=flags["json"])
+
+
+def lock(flags: Flags) -> int | None:
+    """Resolve everything that a stack's recipes do not pin, as of the stack's date, and write its lock."""
+    return commands.lock(settings_from(flags), flags["stack"])
+
+
+def diagnose(flags: Flags) -> int | None:
+    """Name the root cause of a failed build or launch: invoke diagnose LOG... (or - for stdin)."""
+    return commands.diagnose(flags)
+
+
+def knowledge(flags: Flags) -> int | None:
+    """Check the known issues (`--check`), or scaffold a new one from a log (`--new LOG`)."""
+    return commands.knowledge(flags)
+
+
+def shell(flags: Flags) -> int | None:
+    """Open a shell in the target's environment."""
+    return commands.shell(request_from(flags), settings_from(flags))
+
+
+def env(flags: Flags) -> int | None:
+    """Print the exports of the target's environment: eval "$(./invokew env --gpu h200)"."""
+    return commands.env(request_from(flags), settings_from(flags))
+
+
+def clean(flags: Flags) -> int | None:
+    """Remove what was made for a target; --all removes toolchains too, the cache stays."""
+    return commands.clean(settings_from(flags), flags["target"], everything=flags["all"])
+
+
+def gc(flags: Flags) -> int | None:
+    """Keep the cache below a size: the files used longest ago go first."""
+    return commands.gc(settings_from(flags), flags["max_size"])
+
+
+def schema(flags: Flags) -> int | None:
+    """Write JSON schemas of the data files and the reference pages made from the models (--check compares only)."""
+    return commands.schema(settings_from(flags), check=flags["check"])
+
+
+def test(flags: Flags) -> int | None:
+    """Run the tests: unit, then integration."""
+    words = [str(word) for word in shlex.split(flags["args"])]
+    return commands.run_tests(words, quick=flags["quick"])
+
+
+def lint(flags: Flags) -> int | None:
+    """Run ruff, mypy, shellcheck and the check of the generated docs."""
+    del flags
+    return commands.run_lint()
+
+
+DEBUG = {"debug": RUN["debug"]}
+BUILD_DIR = {"build-dir": TARGET["build-dir"]}
+STACK = {"stack": TARGET["stack"]}
+
+ns = Collection()
+for body, groups in (
+    (build, (TARGET, RUN, DRY, JSON)),
+    (plan, (TARGET, RUN, JSON, WHY)),
+    (fetch, (TARGET, RUN)),
+    (patch, (TARGET, RUN)),
+    (prepare, (TARGET, RUN)),
+    (install, (TARGET, RUN)),
+    (verify, ({**TARGET, "gpu": ("", TARGET["gpu"][1])}, RUN, LEVELS, JSON)),
+    (lock, (STACK, DEBUG)),
+    (
+        diagnose,
+        (
+            {"log": ([], "log file; a plain argument is the same"), "last": (False, "the log of our own last failure")},
+            {"gpu": ("", TARGET["gpu"][1])}, STACK, BUILD_DIR, JSON, DEBUG,
+        ),
+    ),
+    (knowledge, ({"check": (False, "test every entry"), "new": ("", "log to scaffold an entry from")}, DEBUG)),
+    (shell, (TARGET, DEBUG)),
+    (env, (TARGET, DEBUG)),
+    (clean, ({"target": ("", "target to remove, h200-cu130-cp311"), "all": (False, "everything")}, BUILD_DIR, DEBUG)),
+    (gc, ({"max-size": ("20G", "size to keep the cache below, 500M or 20G")}, BUILD_DIR, DEBUG)),
+    (schema, ({"check": (False, "fail if a file is out of date")}, DEBUG)),
+    (test, ({"args": ("", "arguments for pytest"), "quick": (False, "unit tests only")}, DEBUG)),
+    (lint, (DEBUG,)),
+):  # fmt: skip
+    ns.add_task(with_flags(body, *groups))
+listing = with_flags(list_, {"what": ("", "recipes, stacks, gpus or toolchains; everything without it")}, JSON, DEBUG, name="list")
+listing.positional = ["what"]
+ns.add_task(listing)
+
