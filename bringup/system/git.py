@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from bringup.errors import FetchError
 from bringup.model.recipe import GitSource
-from bringup.system.gitcommand import GitAccess
-from bringup.system.gitmirror import (
-    ResolvedCommit,
-    fetch_commit,
-    has_commit,
-    mirror_path,
-    probe,
-    probe_all,
-    resolve_tag,
-)
+from bringup.system.gitcommand import GitAccess, last_words, remote
+from bringup.system.gitmirror import ResolvedCommit, fetch_commit, has_commit, mirror_path, reach_hint, resolve_tag
 from bringup.system.gittree import GitTree, Selection, checkout, fetch_tree
+from bringup.system.giturl import host_of, redact, rewrite
 
 __all__ = [
     "GitAccess",
@@ -69,6 +64,46 @@ def checkout_source(source: GitSource, dest: Path, *, access: GitAccess) -> GitT
     tree = resolve_source(source, access=access)
     checkout(tree, dest, access=access)
     return tree
+
+
+def probe(url: str, *, access: GitAccess, timeout: float = 5.0) -> None:
+    """Check within `timeout` seconds that the server of `url` answers git.
+
+    Raises:
+        FetchError: it does not; the message names the host and why, the hint how to do without.
+    """
+    where = rewrite(url, access.rewrites)
+    host = host_of(where) or where
+    try:
+        status, lines = remote(access, None, url, "ls-remote", "{url}", "HEAD", timeout=timeout)
+        reason = last_words(lines)
+    except FetchError:
+        status, reason = 1, f"no answer within {timeout:g} s"
+    if status != 0:
+        msg = f"{redact(host)} is out of reach: {reason} (needed for {redact(url)})"
+        raise FetchError(msg, hint=reach_hint(host_of(where)), log=str(access.log or ""))
+
+
+def probe_all(urls: Sequence[str], *, access: GitAccess, timeout: float = 5.0) -> None:
+    """Probe one address of each host, all at the same time.
+
+    Raises:
+        FetchError: names every host that is out of reach.
+    """
+    by_host = {host_of(rewrite(url, access.rewrites)) or rewrite(url, access.rewrites): url for url in urls}
+    found: list[FetchError] = []
+
+    def ask(url: str) -> None:
+        try:
+            probe(url, access=access, timeout=timeout)
+        except FetchError as exc:
+            found.append(exc)
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(ask, by_host.values()))
+    if found:
+        found.sort(key=lambda error: error.message)
+        raise FetchError("\n".join(error.message for error in found), hint=found[0].hint, log=str(access.log or ""))
 
 
 def probe_sources(sources: Sequence[GitSource], *, access: GitAccess, timeout: float = 5.0) -> None:

@@ -12,7 +12,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,10 +211,11 @@ def _insist(
 def _unreachable(access: GitAccess, url: str, what: str, lines: Sequence[str]) -> FetchError:
     host = host_of(rewrite(url, access.rewrites))
     msg = f"cannot fetch {what} of {redact(url)}: {last_words(lines)}"
-    return FetchError(msg, hint=_reach_hint(host), log=_log(access))
+    return FetchError(msg, hint=reach_hint(host), log=_log(access))
 
 
-def _reach_hint(host: str) -> str:
+def reach_hint(host: str) -> str:
+    """Return what to do when a host cannot be reached."""
     if not host:
         return "check the path"
     return (
@@ -263,43 +263,3 @@ def forget(access: GitAccess, mirror: Path) -> None:
     """Remove a damaged mirror, so that the next fetch starts afresh."""
     with locked(access, mirror):
         shutil.rmtree(mirror, ignore_errors=True)
-
-
-def probe(url: str, *, access: GitAccess, timeout: float = 5.0) -> None:
-    """Check within `timeout` seconds that the server of `url` answers git.
-
-    Raises:
-        FetchError: it does not; the message names the host and why, the hint how to do without.
-    """
-    where = rewrite(url, access.rewrites)
-    host = host_of(where) or where
-    try:
-        status, lines = remote(access, None, url, "ls-remote", "{url}", "HEAD", timeout=timeout)
-        reason = last_words(lines)
-    except FetchError:
-        status, reason = 1, f"no answer within {timeout:g} s"
-    if status != 0:
-        msg = f"{redact(host)} is out of reach: {reason} (needed for {redact(url)})"
-        raise FetchError(msg, hint=_reach_hint(host_of(where)), log=_log(access))
-
-
-def probe_all(urls: Sequence[str], *, access: GitAccess, timeout: float = 5.0) -> None:
-    """Probe one address of each host, all at the same time.
-
-    Raises:
-        FetchError: names every host that is out of reach.
-    """
-    by_host = {host_of(rewrite(url, access.rewrites)) or rewrite(url, access.rewrites): url for url in urls}
-    found: list[FetchError] = []
-
-    def ask(url: str) -> None:
-        try:
-            probe(url, access=access, timeout=timeout)
-        except FetchError as exc:
-            found.append(exc)
-
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        list(pool.map(ask, by_host.values()))
-    if found:
-        found.sort(key=lambda error: error.message)
-        raise FetchError("\n".join(error.message for error in found), hint=found[0].hint, log=_log(access))

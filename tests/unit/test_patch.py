@@ -1,0 +1,381 @@
+"""Reading patches, and applying them with a real git to real trees."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from bringup.errors import PatchError, StorageError
+from bringup.formats.patch import Change, parse_patch, read_patch
+from bringup.formats.patch_names import header_names, safe_name, unquote_name
+from bringup.system.environ import base_environment
+from bringup.system.patching import apply_series
+
+HEAD = """From 1111111111111111111111111111111111111111 Mon Sep 17 00:00:00 2001
+From: A Developer <dev@example.org>
+Date: Thu, 28 May 2026 12:00:00 +0000
+Subject: [PATCH 2/3] Lower the floor of
+ the wheel
+
+Why.
+
+Upstream-Status: Submitted [https://example.org/pull/1]
+---
+ a.py | 2 +-
+
+"""
+DIFF = """diff --git a/a.py b/a.py
+index 1111111..2222222 100644
+--- a/a.py
++++ b/a.py
+@@ -2,3 +2,3 @@ def f():
+ two
+-three
++THREE
+ four
+"""
+TAIL = "-- \n2.39.5\n\n"
+TEN = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+ENV = base_environment()
+
+
+def patch_text(diff: str = DIFF, head: str = HEAD) -> bytes:
+    return (head + diff + TAIL).encode()
+
+
+def refused(diff: str, head: str = HEAD) -> str:
+    with pytest.raises(PatchError) as caught:
+        parse_patch(patch_text(diff, head), name="x.patch")
+    return caught.value.message
+
+
+def test_reads_what_format_patch_writes():
+    patch = parse_patch(patch_text(), name="patches/p/0002-x.patch")
+    assert (patch.name, patch.title) == ("0002-x.patch", "Lower the floor of the wheel")
+    assert patch.author == "A Developer <dev@example.org>"
+    assert (patch.upstream_status, patch.upstream_note) == ("Submitted", "https://example.org/pull/1")
+    (file,) = patch.files
+    assert (file.change, file.old, file.new) == (Change.MODIFY, "a.py", "a.py")
+    (hunk,) = file.hunks
+    assert (hunk.old_start, hunk.new_start, hunk.section) == (2, 2, "def f():")
+    assert hunk.before == ("two", "three", "four")
+    assert hunk.after == ("two", "THREE", "four")
+    assert patch_text().decode().split("\n")[hunk.line_no - 1].startswith("@@ -2,3")
+
+
+def test_encoded_subject():
+    head = HEAD.replace("[PATCH 2/3] Lower the floor of\n the wheel", "=?UTF-8?q?=5BPATCH=5D=20Gr=C3=B6=C3=9Fe?=")
+    assert parse_patch(patch_text(head=head), name="x").title == "Größe"
+
+
+def test_upstream_status_is_required_and_known():
+    status = "Upstream-Status: Submitted [https://example.org/pull/1]\n"
+    assert refused(DIFF, HEAD.replace(status, "")) == "x.patch: no Upstream-Status line"
+    assert "Upstream-Status is 'Maybe'" in refused(DIFF, HEAD.replace("Submitted", "Maybe"))
+    # A line of the diff is not the line.
+    diff = DIFF.replace("+THREE", "+Upstream-Status: Pending")
+    assert "no Upstream-Status" in refused(diff, HEAD.replace(status, ""))
+
+
+def test_title_and_diff_are_required():
+    assert "no Subject" in refused(DIFF, "Upstream-Status: Pending\n\n")
+    assert "changes nothing" in refused("")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("a/a.py b/a.py", "a/../a.py b/../a.py", "'../a.py' is not one inside the tree"),
+        ("a/a.py b/a.py", "a/x/../../a.py b/x/../../a.py", "is not one inside the tree"),
+        ("a/a.py b/a.py", "a//etc/passwd b//etc/passwd", "'/etc/passwd' is not one inside the tree"),
+        ("a/a.py b/a.py", "a/.git/hooks/x b/.git/hooks/x", "is not one inside the tree"),
+        ("a/a.py b/a.py", "a/.GIT/x b/.GIT/x", "is not one inside the tree"),
+        ("a/a.py b/a.py", '"a/\\056\\056/x" "b/\\056\\056/x"', "'../x' is not one inside the tree"),
+        ("a/a.py b/a.py", "a/a\\b b/a\\b", "a character that no source file has"),
+        ("a/a.py b/a.py", "a.py a.py", "--no-prefix"),
+        ("a/a.py b/a.py", "a/a.py b/b.py", "nothing is renamed"),
+        ("--- a/a.py", "--- a/../../etc/passwd", "does not fit `diff --git`"),
+        ("+++ b/a.py", "+++ b/other.py", "does not fit `diff --git`"),
+        ("+++ b/a.py", "+++ /dev/null", "does not fit `diff --git`"),
+        ("--- a/a.py\n+++ b/a.py\n", "", "without the `---`"),
+        ("@@ -2,3 +2,3 @@", "@@ -2,4 +2,4 @@", "too early"),
+        ("@@ -2,3 +2,3 @@", "@@ -2,2 +2,2 @@", "x.patch:21: this line belongs to no file"),
+        ("@@ -2,3 +2,3 @@", "@@ nonsense @@", "x.patch:17: not a hunk header"),
+        ("@@ -2,3 +2,3 @@", "@@ -99999999999999999999,3 +2,3 @@", "not a hunk header"),
+        ("-three\n+THREE\n", " three\n", "changes nothing"),
+    ],
+)
+def test_unsound_patches_are_refused(old: str, new: str, why: str):
+    assert old in DIFF
+    assert why in refused(DIFF.replace(old, new, 1))
+
+
+def test_rename_may_not_lead_out():
+    diff = "diff --git a/x b/y\nsimilarity index 100%\nrename from x\nrename to ../y\n"
+    assert "'../y' is not one inside" in refused(diff)
+    assert "`rename to` is missing" in refused(diff.replace("rename to ../y\n", ""))
+    (file,) = parse_patch(patch_text(diff.replace("../y", "y")), name="x").files
+    assert (file.change, file.old, file.new, file.hunks) == (Change.RENAME, "x", "y", ())
+
+
+@given(st.text(st.characters(exclude_characters="\x00", codec="utf-8"), min_size=1))
+def test_safe_names_stay_inside(name: str):
+    try:
+        safe_name(name)
+    except ValueError:
+        return
+    assert Path("/tree", name).resolve().is_relative_to("/tree")
+    assert os.path.normpath(name) == name
+
+
+@given(st.text(st.characters(codec="ascii", min_codepoint=33), min_size=1).map(lambda name: name.replace('"', "q")))
+@example("x b/x b")
+@example("x b/y")
+def test_names_with_blanks_are_found(name: str):
+    name = name.replace("/", " ").strip() or "x"
+    assert header_names(f"a/{name} b/{name}") == name
+
+
+@given(st.binary(min_size=1))
+def test_unquote_is_the_inverse_of_gits_quoting(raw: bytes):
+    quoted = '"' + "".join(f"\\{byte:03o}" for byte in raw) + '"'
+    assert unquote_name(quoted).encode("utf-8", "surrogateescape") == raw
+
+
+@given(st.binary(max_size=400) | st.text().map(str.encode))
+def test_any_input_gives_a_patch_or_an_error(noise: bytes):
+    for content in (noise, HEAD.encode() + noise, patch_text()[: len(noise)] + noise):
+        try:
+            patch = parse_patch(content, name="x.patch")
+        except PatchError:
+            continue
+        assert patch.title
+        assert patch.paths
+
+
+@given(st.data())
+def test_damaged_patches_give_a_patch_or_an_error(data: st.DataObject):
+    content = bytearray(patch_text())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    try:
+        patch = parse_patch(bytes(content), name="x.patch")
+    except PatchError:
+        return
+    assert all(safe_name(path) for path in patch.paths)
+
+
+# ---- with git ----------------------------------------------------------------------------------------------------
+
+
+def git(*args: str, cwd: Path) -> str:
+    env = ENV | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "core.autocrlf=false"]
+    return subprocess.run(
+        ["git", *identity, *args], cwd=cwd, env=env, check=True, capture_output=True
+    ).stdout.decode("utf-8", "surrogateescape")  # fmt: skip
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mode & 0o777)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def make_patch(tmp_path: Path, before: dict[str, str], after: dict[str, str], *, name: str = "0001-x.patch") -> Path:
+    """Let git itself write the patch from one set of files to the other."""
+    repo = tmp_path / f"repo-{name}"
+    repo.mkdir(parents=True)
+    git("init", "--quiet", cwd=repo)
+    for files, message in ((before, "Before"), (after, f"Change by {name}\n\nUpstream-Status: Pending")):
+        for path in git("ls-files", "-z", cwd=repo).split("\0"):
+            if path:
+                (repo / path).unlink()
+        write(repo, files)
+        git("add", "--all", cwd=repo)
+        git("commit", "--quiet", "--allow-empty", "-m", message, cwd=repo)
+    text = git("format-patch", "--stdout", "-M", "--binary", "-1", cwd=repo)
+    patch = tmp_path / name
+    patch.write_bytes(text.encode("utf-8", "surrogateescape"))
+    return patch
+
+
+def numbered(**changes: str) -> str:
+    return "".join(f"{changes.get(word, word)}\n" for word in TEN)
+
+
+@pytest.fixture(params=["plain", "repository", "inside a repository"])
+def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    folder = tmp_path / "outer" / "tree"
+    folder.mkdir(parents=True)
+    if request.param != "plain":
+        git("init", "--quiet", cwd=folder if request.param == "repository" else folder.parent)
+    return folder
+
+
+def test_series_applies(tree: Path, tmp_path: Path):
+    old = {"a.py": numbered(), "third_party/sub/b.c": "b\n", "gone.txt": "gone\n", "moved.txt": numbered(one="1")}
+    mid = {"a.py": numbered(two="TWO"), "third_party/sub/b.c": "B\n", "new/file.sh": "new\n", "m/moved.txt": numbered(one="1")}  # fmt: skip  # noqa: E501
+    new = mid | {"a.py": numbered(two="2", nine="NINE"), "new/file.sh": "newer\n"}
+    series = [make_patch(tmp_path, old, mid, name="0001.patch"), make_patch(tmp_path, mid, new, name="0002.patch")]
+    write(tree, old | {"other.txt": "untouched\n"})
+    before = (tree / "other.txt").stat().st_mtime_ns
+    applied = apply_series(tree, series, env=ENV)
+    seen = {name: data.decode() for name, (data, _) in snapshot(tree).items() if not name.startswith(".git/")}
+    assert seen == new | {"other.txt": "untouched\n"}
+    assert (tree / "other.txt").stat().st_mtime_ns == before
+    assert [patch.title for patch in applied] == ["Change by 0001.patch", "Change by 0002.patch"]
+    assert applied[0].offsets == ()
+    assert [path.name for path in tree.parent.iterdir() if path.name.startswith(".tree")] == []
+
+
+def test_all_or_nothing(tree: Path, tmp_path: Path):
+    good = make_patch(tmp_path, {"a.py": numbered()}, {"a.py": numbered(two="TWO"), "new.py": "x\n"}, name="0001.patch")
+    bad = make_patch(tmp_path, {"b.py": numbered()}, {"b.py": numbered(five="FIVE", one="ONE")}, name="0002.patch")
+    write(tree, {"a.py": numbered(), "b.py": numbered(six="SECHS")})
+    (tree / "a.py").chmod(0o755)
+    before = snapshot(tree)
+    with pytest.raises(PatchError) as caught:
+        apply_series(tree, [good, bad], env=ENV)
+    assert snapshot(tree) == before
+    assert caught.value.message.startswith(f"{bad} (Change by 0002.patch) does not apply to b.py, hunk 1 of 1 (line ")
+    assert caught.value.message.endswith("line 6 should be `six`, there is `SECHS`")
+    assert str(tree) in caught.value.hint
+
+
+def test_second_hunk_is_named(tmp_path: Path):
+    long = "".join(f"{n}\n" for n in range(40))
+    patch = make_patch(tmp_path, {"a": long}, {"a": long.replace("\n3\n", "\nX\n").replace("\n33\n", "\nY\n")})
+    tree = tmp_path / "tree"
+    write(tree, {"a": long.replace("\n33\n", "\n33 changed\n")})
+    with pytest.raises(PatchError, match=r"a, hunk 2 of 2 .*: line 34 should be `33`, there is `33 changed`"):
+        apply_series(tree, [patch], env=ENV)
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"a.py": numbered(five="FIVE")}, r"hunk 1 of 1 .*: the change is already there \(line 2\)"),
+        ({"a.py": "quite\nanother\nfile\n"}, "none of the 7 lines that it expects is in the file"),
+        ({"lib/a.py": numbered()}, "a.py: there is no such file; the tree has lib/a.py"),
+        ({"b.py": "x"}, "a.py: there is no such file$"),
+        ({"a.py": numbered().replace("\n", "\r\n")}, "the file has CRLF line ends and the patch has not"),
+    ],
+)
+def test_nearest_reason(files: dict[str, str], why: str, tmp_path: Path):
+    patch = make_patch(tmp_path, {"a.py": numbered()}, {"a.py": numbered(five="FIVE")})
+    tree = tmp_path / "tree"
+    write(tree, files)
+    with pytest.raises(PatchError, match=why):
+        apply_series(tree, [patch], env=ENV, log=tmp_path / "log")
+    assert "git apply" in (tmp_path / "log").read_text()
+
+
+def test_new_file_that_is_already_there(tmp_path: Path):
+    patch = make_patch(tmp_path, {"a": "a\n"}, {"a": "a\n", "new": "new\n"})
+    write(tmp_path / "tree", {"new": "mine\n"})
+    with pytest.raises(PatchError, match="new: already exists"):
+        apply_series(tmp_path / "tree", [patch], env=ENV)
+
+
+def test_offsets_are_told(tmp_path: Path):
+    patch = make_patch(tmp_path, {"a": numbered()}, {"a": numbered(five="FIVE")})
+    write(tmp_path / "tree", {"a": "zero\n" * 7 + numbered()})
+    (applied,) = apply_series(tmp_path / "tree", [patch], env=ENV)
+    assert applied.offsets == ("Hunk #1 succeeded at 9 (offset 7 lines)",)
+    assert (tmp_path / "tree/a").read_text() == "zero\n" * 7 + numbered(five="FIVE")
+
+
+def test_links_are_not_followed_out_of_the_tree(tmp_path: Path):
+    patch = make_patch(tmp_path, {"dir/a": "a\n"}, {"dir/a": "b\n"})
+    write(tmp_path / "outside", {"a": "a\n"})
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "dir").symlink_to(tmp_path / "outside")
+    with pytest.raises(PatchError, match="dir/a lies behind the symbolic link dir"):
+        apply_series(tree, [patch], env=ENV)
+    assert (tmp_path / "outside/a").read_text() == "a\n"
+
+
+def test_line_ends_modes_and_binary_content_survive(tmp_path: Path):
+    before = {
+        "dos.txt": "one\r\ntwo\r\n",
+        "latin.txt": "gr\udcfc\udcdfe\n",
+        "data.bin": "\x00\x01",
+        "end": "no newline",
+    }
+    after = {"dos.txt": "one\r\nTWO\r\n", "latin.txt": "Gr\udcfc\udcdfe\n", "data.bin": "\x00\x02", "end": "still none"}
+    patch = make_patch(tmp_path, before, after)
+    tree = tmp_path / "tree"
+    write(tree, before)
+    (tree / "end").chmod(0o755)
+    binary = {file.new: file.binary for file in read_patch(patch).files}
+    assert binary == {"dos.txt": False, "latin.txt": False, "data.bin": True, "end": False}
+    apply_series(tree, [patch], env=ENV)
+    expected = {name: text.encode("utf-8", "surrogateescape") for name, text in after.items()}
+    assert {name: data for name, (data, _) in snapshot(tree).items()} == expected
+    assert (tree / "end").stat().st_mode & 0o777 == 0o755
+
+
+def test_unreadable_patch_and_read_only_tree(tmp_path: Path):
+    with pytest.raises(PatchError, match=r"nothing\.patch: cannot read"):
+        apply_series(tmp_path, [tmp_path / "nothing.patch"], env=ENV)
+    if os.geteuid() != 0:
+        patch = make_patch(tmp_path, {"a": "a\n"}, {"a": "b\n"})
+        write(tmp_path / "closed/tree", {"a": "a\n"})
+        (tmp_path / "closed").chmod(0o500)
+        with pytest.raises(StorageError):
+            apply_series(tmp_path / "closed/tree", [patch], env=ENV)
+
+
+def test_failure_in_the_middle_of_writing_is_undone(tmp_path: Path):
+    before = {"a": "a\n", "dir/b": "b\n"}
+    patch = make_patch(tmp_path, before, {"a": "A\n", "dir/b": "b\n", "zzz": "new\n"})
+    tree = tmp_path / "tree"
+    write(tree, before)
+    (tree / "zzz").mkdir()  # a folder stands where the new file goes: renaming fails after `a` has been renamed
+    seen = snapshot(tree)
+    with pytest.raises((PatchError, OSError)):
+        apply_series(tree, [patch], env=ENV)
+    assert snapshot(tree) == seen
+
+
+LINES = st.lists(st.sampled_from(["a", "b", "c", "", "  d", "-- ", "@@ -1 +1 @@", "diff --git a/x b/x", "+e", "-f"]), max_size=12)  # fmt: skip  # noqa: E501
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(old=LINES, new=LINES, end=st.booleans())
+def test_what_git_writes_is_read_and_applied(
+    old: list[str], new: list[str], end: bool, tmp_path_factory: pytest.TempPathFactory
+):
+    if old == new:
+        return
+    tmp_path = tmp_path_factory.mktemp("case")
+    before, after = ({"x": "\n".join(lines) + ("\n" if end else "")} for lines in (old, new))
+    if before == after:
+        return
+    patch = make_patch(tmp_path, before, after)
+    (file,) = read_patch(patch).files
+    write(tmp_path / "tree", before)
+    apply_series(tmp_path / "tree", [patch], env=ENV)
+    assert (tmp_path / "tree/x").read_text() == after["x"]
+    added = sum(len(hunk.after) - len(hunk.before) for hunk in file.hunks)
+    assert added == line_count(after["x"]) - line_count(before["x"])
+
+
+def line_count(text: str) -> int:
+    return len(text.removesuffix("\n").split("\n")) if text else 0
