@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from bringup.errors import BuildError, ConfigError
+from bringup.formats.ninja import NINJA_STATUS, Watch
 from bringup.formats.wheel import EPOCH, make_wheel
-from bringup.model.hooks import HookContext, Progress
+from bringup.model.hooks import HookContext
 
 HERE = Path(__file__).resolve().parent
 GENERATE = HERE / "flashinfer_generate.py"
@@ -126,65 +127,6 @@ def _nearest(word: str, known: Any) -> str:
     return f", did you mean {found[0]!r}?" if found else ""
 
 
-@dataclass(kw_only=True, slots=True)
-class Watch:
-    """Turns ninja's lines into progress: which units run, how many are left, how long it will take.
-
-    Attributes:
-        costs: CPU seconds by unit name, of the units still to compile.
-        objects: unit name by the object file that ninja names when it fails.
-        heavy: names of the units of which only `heavy_depth` run at a time.
-        heavy_depth: see `heavy`.
-        jobs: units that run at the same time.
-    """
-
-    costs: dict[str, float]
-    objects: Mapping[str, str] = field(default_factory=dict)
-    heavy: frozenset[str] = frozenset()
-    heavy_depth: int = 1
-    jobs: int = 1
-    running: dict[str, float] = field(default_factory=dict)
-    done: set[str] = field(default_factory=set)
-    spent: float = 0.0
-    failed: list[str] = field(default_factory=list)
-    excerpt: list[str] = field(default_factory=list)
-
-    def line(self, text: str, now: float) -> bool:
-        """Take one line of ninja's output; True if the progress changed. `now` in seconds of any steady clock."""
-        found = re.match(r"@(start|done) (?:\d+/\d+ )?(.+)$", text)
-        if not found:
-            if text.startswith("FAILED: "):
-                output = text.rsplit(maxsplit=1)[-1]
-                self.failed.append(self.objects.get(output, Path(output).name))
-            elif self.failed and len(self.excerpt) < 400:
-                self.excerpt.append(text)
-            return False
-        verb, unit = found.groups()
-        if verb == "start":
-            self.running[unit] = now
-        elif unit in self.costs:
-            self.spent += now - self.running.pop(unit, now)
-            self.done.add(unit)
-        return unit in self.costs
-
-    def progress(self, now: float) -> Progress:
-        """Return what to show: the unit started last is named first."""
-        pace = (sum(self.costs[unit] for unit in self.done) + 20.0) / (self.spent + 20.0)
-        left = {unit: cost for unit, cost in self.costs.items() if unit not in self.done}
-        for unit, since in self.running.items():
-            if unit in left:
-                left[unit] = max(left[unit] - (now - since) * pace, 0.05 * left[unit])
-        heavy = sum(cost for unit, cost in left.items() if unit in self.heavy)
-        bounds = (sum(left.values()) / self.jobs, heavy / self.heavy_depth, max(left.values(), default=0.0))
-        shown = ", ".join(reversed([unit for unit in self.running if unit in self.costs]))
-        return Progress(done=len(self.done), total=len(self.costs), now=shown, eta_seconds=max(bounds) / pace)
-
-    def first_error(self) -> str:
-        """Return the first line of a failed unit's output that a compiler calls an error."""
-        wanted = re.compile(r"error|fatal|Killed|cannot find", re.IGNORECASE)
-        return next((line for line in self.excerpt[1:] if wanted.search(line)), "").strip()
-
-
 def build(ctx: HookContext) -> list[Path]:
     """Build and return FlashInfer's own wheel and `flashinfer_jit_cache`.
 
@@ -193,7 +135,6 @@ def build(ctx: HookContext) -> list[Path]:
         BuildError: a unit does not compile (named), or the memory is too small for it.
     """
     options = read_options(ctx.options)
-    ctx.work.mkdir(parents=True, exist_ok=True)
     epoch = int(ctx.env.get("SOURCE_DATE_EPOCH", EPOCH))
     shutil.rmtree(ctx.source / "build", ignore_errors=True)  # setuptools would pack what an earlier version left there
     ctx.run(
@@ -221,6 +162,7 @@ def _generate(ctx: HookContext, options: Options) -> dict[str, Any]:
         ctx.run([ctx.env.get("CXX", "c++"), "--version"], what="ask the host compiler for its version").output,
         ctx.run([ctx.python, "-c", "import tvm_ffi; print(tvm_ffi.__version__)"], what="look for TVM-FFI").output,
     ]
+    ctx.work.mkdir(parents=True, exist_ok=True)
     manifest = ctx.work / "manifest.json"
     request = {
         "source": str(ctx.source),
@@ -282,7 +224,7 @@ def _compile(ctx: HookContext, manifest: Mapping[str, Any]) -> None:
     argv = [beside if beside.is_file() else "ninja", "-C", manifest["state"], *([] if shared else [f"-j{ctx.jobs}"])]
     ctx.progress(watch.progress(time.monotonic()))
     try:
-        ctx.run(argv, env={"NINJA_STATUS": "@done %f/%t "}, what="compile the FlashInfer kernels", on_line=on_line)
+        ctx.run(argv, env={"NINJA_STATUS": NINJA_STATUS}, what="compile the FlashInfer kernels", on_line=on_line)
     except BuildError as exc:
         raise _named(exc, watch, ctx.jobs) from exc
 

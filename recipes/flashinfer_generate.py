@@ -10,14 +10,13 @@ runs ninja over what this leaves behind, and packs the result.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import importlib
+import importlib.util
 import json
-import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,19 @@ SINGLE = ("page", "cascade", "norm", "sampling", "rope", "quantization", "topk")
 MLA_DIMS = {"head_dim_ckv": 512, "head_dim_kpe": 64}
 # FlashInfer's fa3 kernels for 8-bit keys and values exist for these head dims only (flashinfer/aot.py, gen_fa3).
 FP8_FA3_DIMS = frozenset({128, 256})
-START = "{ echo '@start '$unit >>/proc/$$PPID/fd/1; } 2>/dev/null; "
+
+
+def _beside(name: str) -> Any:
+    """Load a file of this folder by its path: on the search path, our flashinfer.py would be taken for FlashInfer."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+ninja = _beside("flashinfer_ninja")
 
 
 def make_wheel(source: Path, out: Path) -> str:
@@ -149,120 +160,6 @@ def _dtype(name: str) -> Any:
     return next(dtype for dtype, text in utils.filename_safe_dtype_map.items() if text == name)
 
 
-def unit_cost(costs: Iterable[Mapping[str, Any]], source: str) -> tuple[float, int]:
-    """Return (CPU seconds, peak MiB) of compiling `source` ("<folder>/<file>"), from the first row that matches."""
-    for row in costs:
-        if fnmatch.fnmatchcase(source, row["source"]):
-            return float(row["cpu_seconds"]), int(row["memory_mib"])
-    msg = f"the cost table has no row for {source}; its last row must be '*'"
-    raise ValueError(msg)
-
-
-def module_label(family: str, name: str) -> str:
-    """Return what a person calls the module `name`: "prefill-fa3 bf16 hd128"."""
-    found = re.search(r"dtype_q_(\w+?)_dtype_kv_(\w+?)_dtype_o.*?head_dim_qk_(\d+)_head_dim_vo_(\d+)", name)
-    if not found:
-        mla = re.match(r"batch_mla_attention_dtype_q_(\w+?)_dtype_kv", name)
-        return f"mla-{'fa3' if name.endswith('_sm90') else 'fa2'} {mla[1]}" if mla and family == "mla" else name
-    query, store, left, right = found.groups()
-    types = query if query == store else f"{query}/{store}"
-    dims = left if left == right else f"{left}x{right}"
-    marks = [mark for mark, text in (("swa", "use_swa_True"), ("cap", "use_logits_cap_True")) if text in name]
-    return " ".join((family, types, f"hd{dims}", *marks))
-
-
-class Module:
-    """One FlashInfer module: its units in the order they should start, and the ninja text that builds it."""
-
-    def __init__(
-        self, family: str, name: str, ninja: Path, costs: list[dict[str, Any]], *, moved: dict[str, str]
-    ) -> None:
-        self.family = family
-        self.name = name
-        self.label = module_label(family, name)
-        self.folder = ninja.parent
-        self.library = self.folder / f"{name}.so"
-        text = ninja.read_text()
-        for old, new in moved.items():
-            text = text.replace(f" {old}/", f" {new}/")
-        self._lines = text.splitlines()
-        self.units = sorted(self._find_units(costs), key=lambda unit: (-unit["cpu_seconds"], unit["name"]))
-
-    def _find_units(self, costs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        for line in self._lines:
-            found = re.fullmatch(r"build (\S+): (cuda_compile|compile) (\S+)", line)
-            if found:
-                source = Path(found[3])
-                cpu, memory = unit_cost(costs, f"{source.parent.name}/{source.name}")
-                short = source.stem if self.family != "full" else f"{source.parent.name}/{source.stem}"
-                yield {
-                    "name": f"{self.label}: {short.replace('_', ' ')}",
-                    "object": found[1],
-                    "source": found[3],
-                    "rule": found[2],
-                    "cpu_seconds": cpu,
-                    "memory_mib": memory,
-                }
-
-    def key(self, state: Path) -> str:
-        """Return a digest of the commands and of the sources that were generated below `state`."""
-        digest = hashlib.sha256("\n".join(self._lines).encode())
-        generated = {path.parent for unit in self.units if (path := Path(unit["source"])).is_relative_to(state)}
-        for folder in sorted(generated):
-            alone = [Path(u["source"]) for u in self.units] if folder.name == "generated" else sorted(folder.iterdir())
-            for path in alone:
-                digest.update(path.name.encode() + b"\0" + path.read_bytes())
-        return digest.hexdigest()
-
-    def ninja_text(self, key: str, heavy_mib: int) -> str:
-        """Return the module's ninja file with names, pools, the heavy units first and `key` left by the link."""
-        out: list[str] = []
-        for line in self._lines:
-            if line.startswith("build ") and "compile " in line:
-                continue
-            if line.startswith("  command = "):
-                linking = "$ldflags" in line
-                command = line.removeprefix("  command = ")
-                after = f" && echo {key} >$out.key" if linking else ""
-                out += ["  command = " + ("" if linking else START) + command + after, "  description = $unit"]
-            elif re.match(r"build \S+: (nvcc_)?link ", line):
-                for unit in self.units:
-                    pool = "heavy" if unit["memory_mib"] > heavy_mib else "light"
-                    out += [f"build {unit['object']}: {unit['rule']} {unit['source']}"]
-                    out += [f"  unit = {unit['name']}", f"  pool = {pool}"]
-                out += [line, f"  unit = {self.label}: link"]
-            else:
-                out.append(line)
-        return "\n".join(out) + "\n"
-
-
-def pool_depths(memory: Iterable[int], *, jobs: int, budget_mib: int) -> tuple[int, int, int]:
-    """Return (heavy limit in MiB, heavy depth, light depth) so that any mix of running units fits the budget.
-
-    Units above the limit, a job's even share of the budget, are heavy. With `h` and `l` the largest heavy and light
-    units, heavy depth x h + light depth x l never exceeds the budget unless one heavy unit alone does; then units run
-    one at a time.
-    """
-    share = budget_mib // jobs
-    sizes = sorted(memory)
-    light = max((size for size in sizes if size <= share), default=0)
-    heavy = max((size for size in sizes if size > share), default=0)
-    if not heavy:
-        return share, 1, jobs
-    if heavy >= budget_mib:
-        return 0, 1, 1
-    depth = max(1, min(jobs, (budget_mib - jobs * light) // (heavy - light)))
-    left = (budget_mib - depth * heavy) // light if light else jobs
-    return (0, depth, depth) if left < 1 else (share, depth, min(jobs, left))
-
-
-def write_if_changed(path: Path, text: str) -> None:
-    """Write `text` unless the file holds it already: ninja and a resumed build go by modification times."""
-    if not path.is_file() or path.read_text() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
 def link_environment(work: Path) -> dict[str, str]:
     """Give this build environment one name for all builds; return how its paths are rewritten.
 
@@ -285,53 +182,22 @@ def make_modules(request: Mapping[str, Any]) -> dict[str, Any]:
     modules = []
     for family, spec in wanted_specs(request["options"]):
         spec.write_ninja()
-        modules.append(Module(family, spec.name, Path(spec.ninja_path), request["costs"], moved=moved))
-    modules.sort(key=lambda module: -max(unit["cpu_seconds"] for unit in module.units))
-    keys = {module.name: module.key(state) for module in modules}
-    pending = [module for module in modules if not _finished(module, keys[module.name])]
-    sizes = [unit["memory_mib"] for module in pending for unit in module.units]
-    limit, heavy, light = pool_depths(sizes, jobs=request["jobs"], budget_mib=request["memory_bytes"] >> 20)
-    lines = ["ninja_required_version = 1.5", "builddir = .", "pool heavy", f"  depth = {heavy}"]
-    # A pool of depth 1 for both kinds would still let one of each run: without a limit all units are heavy.
-    lines += ["pool light", f"  depth = {light}"]
-    for module in pending:
-        path = module.folder / "units.ninja"
-        write_if_changed(path, module.ninja_text(keys[module.name], limit))
-        lines.append(f"subninja {path}")
-    write_if_changed(state / "build.ninja", "\n".join(lines) + "\n")
-    return {
-        "state": str(state),
-        "heavy_mib": limit,
-        "heavy_depth": heavy,
-        "light_depth": light,
-        "modules": [
-            {
-                "name": module.name,
-                "family": module.family,
-                "label": module.label,
-                "library": str(module.library),
-                "done": module not in pending,
-                "units": module.units,
-            }
-            for module in modules
-        ],
-    }
-
-
-def _finished(module: Module, key: str) -> bool:
-    stamp = module.library.with_name(module.library.name + ".key")
-    return module.library.is_file() and stamp.is_file() and stamp.read_text().strip() == key
+        modules.append(ninja.Module(family, spec.name, Path(spec.ninja_path), request["costs"], moved=moved))
+    manifest: dict[str, Any] = ninja.write_build(
+        modules, state, jobs=request["jobs"], budget_mib=request["memory_bytes"] >> 20
+    )
+    return manifest
 
 
 def main(argv: list[str]) -> int:
     """Run one of the two commands of the module's docstring."""
-    here = Path(__file__).resolve().parent  # its flashinfer.py would be taken for FlashInfer itself
+    here = Path(__file__).resolve().parent
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != here]
     if argv[0] == "wheel":
         print(make_wheel(Path(argv[1]), Path(argv[2])))
     else:
         request = json.loads(Path(argv[1]).read_text())
-        write_if_changed(Path(request["manifest"]), json.dumps(make_modules(request), indent=1) + "\n")
+        Path(request["manifest"]).write_text(json.dumps(make_modules(request), indent=1) + "\n")
     return 0
 
 

@@ -27,6 +27,7 @@ def load(name: str) -> Any:
 
 hook = load("flashinfer")
 generate = load("flashinfer_generate")
+ninja = load("flashinfer_ninja")
 
 
 def test_no_options_are_the_llama_set():
@@ -168,12 +169,12 @@ def test_an_error_without_a_failed_unit_stays_as_it_is():
 def test_cost_table_ends_with_a_row_for_everything_and_matches_in_order():
     costs = tomllib.loads((RECIPES / "flashinfer.units.toml").read_text())["unit"]
     assert costs[-1]["source"] == "*"
-    heavy = generate.unit_cost(costs, "batch_prefill_x_sm90/batch_prefill_paged_sm90_kernel_mask_1.cu")
+    heavy = ninja.unit_cost(costs, "batch_prefill_x_sm90/batch_prefill_paged_sm90_kernel_mask_1.cu")
     assert heavy[0] > 40
     assert heavy[1] > 3000
-    assert generate.unit_cost(costs, "csrc/page.cu")[1] < 1000
+    assert ninja.unit_cost(costs, "csrc/page.cu")[1] < 1000
     with pytest.raises(ValueError, match="no row"):
-        generate.unit_cost(costs[:1], "csrc/page.cu")
+        ninja.unit_cost(costs[:1], "csrc/page.cu")
 
 
 @given(
@@ -182,7 +183,7 @@ def test_cost_table_ends_with_a_row_for_everything_and_matches_in_order():
     st.integers(500, 200_000),
 )
 def test_no_mix_of_running_units_exceeds_the_memory(sizes, jobs, budget):
-    limit, heavy_depth, light_depth = generate.pool_depths(sizes, jobs=jobs, budget_mib=budget)
+    limit, heavy_depth, light_depth = ninja.pool_depths(sizes, jobs=jobs, budget_mib=budget)
     heavy = sorted((size for size in sizes if size > limit), reverse=True)
     light = sorted((size for size in sizes if size <= limit), reverse=True)
     worst = 0
@@ -200,7 +201,7 @@ def test_no_mix_of_running_units_exceeds_the_memory(sizes, jobs, budget):
 )
 def test_heavy_units_at_once(jobs, gib, expected):
     sizes = [3550] * 10 + [1000] * 27
-    _, heavy, light = generate.pool_depths(sizes, jobs=jobs, budget_mib=gib * 1024)
+    _, heavy, light = ninja.pool_depths(sizes, jobs=jobs, budget_mib=gib * 1024)
     assert (heavy, light) == expected
 
 
@@ -235,7 +236,7 @@ def test_heavy_units_at_once(jobs, gib, expected):
     ],
 )
 def test_modules_have_names_a_person_knows(family, name, label):
-    assert generate.module_label(family, name) == label
+    assert ninja.module_label(family, name) == label
 
 
 NINJA = """\
@@ -264,7 +265,7 @@ def demo(folder: Path, moved: dict[str, str] | None = None) -> Any:
     path = folder / "modules" / "demo" / "build.ninja"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(NINJA.format(dir=path.parent, src="/src"))
-    return generate.Module("demo", "demo", path, COSTS, moved=moved or {})
+    return ninja.Module("demo", "demo", path, COSTS, moved=moved or {})
 
 
 def test_heavy_units_come_first_in_a_pool_of_their_own(tmp_path):
@@ -283,7 +284,7 @@ def test_the_key_does_not_depend_on_where_the_build_environment_is(tmp_path):
     assert "/envs/fi-1" not in module.ninja_text("k", 0)
     path = module.folder / "build.ninja"
     path.write_text(path.read_text().replace("fi-1", "fi-2"))
-    other = generate.Module("demo", "demo", path, COSTS, moved={"/envs/fi-2": "/work/env"})
+    other = ninja.Module("demo", "demo", path, COSTS, moved={"/envs/fi-2": "/work/env"})
     assert module.key(tmp_path) == other.key(tmp_path)
 
 
@@ -314,10 +315,10 @@ def test_the_tree_digest_goes_by_content_and_not_by_time(tmp_path):
 
 def test_unchanged_files_are_not_written_again(tmp_path):
     path = tmp_path / "build.ninja"
-    generate.write_if_changed(path, "same")
+    ninja.write_if_changed(path, "same")
     path.chmod(0o444)
     before = path.stat().st_mtime_ns
-    generate.write_if_changed(path, "same")
+    ninja.write_if_changed(path, "same")
     assert path.stat().st_mtime_ns == before
 
 
