@@ -46,6 +46,8 @@ class Candidate:
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w{0,80}\.){0,10}[A-Za-z_]\w{0,80}(?::\s|:?$)")
 _LINK_CAUSE = re.compile(r"The above exception was the direct cause of")
 _LINK_CONTEXT = re.compile(r"During handling of the above exception")
+_TRACEBACK_OR_LINK = re.compile(r"Traceback \(most|The above exception|During handling of")
+MESSAGE = 12
 _CAUSED_BY = re.compile(r"Caused by:\s*(.*)")
 _IMPORT_ERROR = re.compile(r"(?:\w+\.)*(?:ImportError|ModuleNotFoundError|OSError: lib\S+\.so)\b")
 _INSIDE_CMAKE = re.compile(r"(?:is not able to compile|fails with the following output|Compiling the CUDA compiler id|Output:|Compiler:|could not be compiled|failed with the following)")
@@ -141,9 +143,22 @@ def _exception(hit: Hit, shape: Shape, no: int, line: Line) -> Candidate | None:
     if re.match(r"(?:SystemExit|KeyboardInterrupt|[\w.]*Warning)\b", line.core):
         weight = Weight.WRAPPER
     category = Category.IMPORT if _IMPORT_ERROR.match(line.core) else shape.category
-    return Candidate(
-        hit, shape.name, weight, category, no, line, no, frames=(hit.no, no - 1), link=_link_before(hit)
-    )
+    found = Candidate(hit, shape.name, weight, category, no, line, no, frames=(hit.no, no - 1), link=_link_before(hit))
+    _message(found, bare=line.core.endswith((":", "Error", "Exception")) and " " not in line.core)
+    return found
+
+
+def _message(found: Candidate, *, bare: bool) -> None:
+    """Extend the block over the lines of a long message; a bare exception's first line of message is the root."""
+    named = found.no
+    for no, line in _follow(found.hit, 390):
+        if no <= named:
+            continue
+        if no > named + MESSAGE or _TRACEBACK_OR_LINK.match(line.core) or (line.core and classify(line.core) and not bare):
+            return
+        found.end = no
+        if bare and line.core and found.no == named and found.line.core.endswith(":"):
+            found.no, found.line, bare = no, line, False
 
 
 def _link_before(hit: Hit) -> str:

@@ -60,7 +60,7 @@ class Collector:
         if shape is not None and shape.name in _QUIET:
             return
         noise = shape is not None and shape.weight is Weight.NONE
-        self._match(hit, silent_only=noise)
+        self._match(hit)
         if shape is None or noise or not self._fresh(hit):
             return
         found = read_block(hit, shape)
@@ -68,8 +68,8 @@ class Collector:
             hit.keep()
             self._store(found)
 
-    def _match(self, hit: Hit, *, silent_only: bool) -> None:
-        for match in self._matcher.matches(hit, silent_only=silent_only):
+    def _match(self, hit: Hit) -> None:
+        for match in self._matcher.matches(hit):
             name = match.item.issue.id
             if name not in self._seen or match.last:
                 hit.keep()

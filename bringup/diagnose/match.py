@@ -44,15 +44,15 @@ class Matcher:
                 for word in signature.has:
                     self._by_word.setdefault(word, []).append((item, signature))
 
-    def matches(self, hit: Hit, *, silent_only: bool = False) -> list[Match]:
-        """Return what fits at this hit; with `silent_only` only issues that show as warnings."""
+    def matches(self, hit: Hit) -> list[Match]:
+        """Return what fits at this hit, each issue once."""
         small = hit.line.core.lower()
         found: dict[str, Match] = {}
         for word, entries in self._by_word.items():
             if word not in small:
                 continue
             for item, signature in entries:
-                if item.issue.id in found or (silent_only and not item.issue.silent):
+                if item.issue.id in found:
                     continue
                 match = _try(hit, item, signature)
                 if match:

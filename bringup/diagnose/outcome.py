@@ -62,7 +62,7 @@ _DEALT_WITH = re.compile(
     r"|could not be compiled|speedups are not enabled|pure[- ]python|Plain-Python|\bnon-fatal\b|not fatal\b"
     r"|\(ignored\)|removing: _configtest|safely ignore|can be ignored|continuing (?:without|anyway)"
     r"|building without|compiling without|proceeding without|Using (?:the )?python implementation|disabling \S+ support"
-    r"|skipping (?:this|optional|the test)|as expected|expected (?:failure|error))"
+    r"|skipping (?:this|optional|the test)|\bas expected\b|\bexpected (?:failure|error)\b)"
 )
 
 
@@ -94,5 +94,5 @@ def is_harmless(found: Candidate) -> bool:
         if any(_PROBE_BEFORE.match(line.core) for line in before[-6:]) and found.kind in ("gcc", "ld", "compiler"):
             return True
     extent = max(0, found.end - found.hit.no)
-    beyond = [line for line in found.hit.after[extent : extent + 9] if line.stream == found.hit.line.stream]
+    beyond = [line for line in found.hit.after[extent + 1 : extent + 10] if line.stream == found.hit.line.stream]
     return any(_DEALT_WITH.search(line.core) for line in beyond)

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.match import Match
 from bringup.diagnose.outcome import is_harmless
-from bringup.diagnose.shapes import Weight
+from bringup.diagnose.shapes import Weight, classify
 from bringup.model.knowledge import Category
 
 # What is added to the weight of the shape.
 KNOWN = 30  # a known issue explains the line
 KNOWN_WEAK = 4  # a known issue with a very common line
-KNOWN_WRAPPER = -60  # a known issue that only says that something failed
 MENTION = 70  # weight of a known issue at a line without the shape of an error
 SILENT = 45  # weight of a known issue that shows as a warning
 LATER = 2  # subtracted for each candidate that comes before
@@ -65,11 +64,23 @@ def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Score
     alive = _alive(evidence)
     scored = [_score(found, index) for index, found in enumerate(alive)]
     scored = _chains(scored)
-    for match in _outranked(_usable(evidence, lines)):
-        _explain(scored, match, evidence)
-    scored = [item for item in scored if item.score > 0]
+    matches = _outranked(_usable(evidence, lines))
+    for match in matches:
+        if not match.item.issue.wrapper:
+            _explain(scored, match, evidence)
     scored.sort(key=lambda item: (-item.score, item.no))
-    return _explained_by_silent(scored)
+    return _wrapped(_explained_by_silent(scored), [match for match in matches if match.item.issue.wrapper])
+
+
+def _wrapped(scored: list[Scored], wrappers: list[Match]) -> list[Scored]:
+    """Give an unknown root the known issue that says that something failed; its line stays the root line."""
+    if not wrappers or (scored and scored[0].match is not None):
+        return scored
+    if not scored or scored[0].score < Weight.SYMPTOM:
+        first = wrappers[0]
+        return [Scored(first.no, float(MENTION), first.item.issue.category, None, first), *scored]
+    scored[0].match = wrappers[0]
+    return scored
 
 
 def _alive(evidence: Evidence) -> list[Candidate]:
@@ -134,11 +145,13 @@ def _explain(scored: list[Scored], match: Match, evidence: Evidence) -> None:
     """Attach a known issue to the candidate whose line it explains, or add it as a candidate of its own."""
     issue = match.item.issue
     home = next((item for item in scored if item.found and _covers(item.found, match)), None)
-    bonus = KNOWN_WRAPPER if issue.wrapper else KNOWN_WEAK if issue.weak else KNOWN
+    bonus = KNOWN_WEAK if issue.weak else KNOWN
     if home is None:
         if any(is_harmless(found) for found in evidence.candidates if _covers(found, match)):
             return
-        base = SILENT - KNOWN if issue.silent else MENTION
+        shape = classify(match.hit.line.core)
+        quiet = issue.silent or (shape is not None and shape.weight is Weight.NONE)
+        base = SILENT - KNOWN if quiet else MENTION
         scored.append(Scored(match.no, base + bonus - _later(scored, match.no), issue.category, None, match))
         return
     if issue.silent:
@@ -147,14 +160,9 @@ def _explain(scored: list[Scored], match: Match, evidence: Evidence) -> None:
         home.inner.match, home.inner.score = match, home.inner.score + bonus
     elif home.match is None:
         home.match, home.score = match, max(home.score, Weight.WRAPPER) + bonus
-        home.no = _root_no(home, match)
+        home.no = match.no
     else:
         scored.append(Scored(match.no, home.score - 1, issue.category, None, match))
-
-
-def _root_no(home: Scored, match: Match) -> int:
-    """A known wrapper keeps the root line that was found inside it; all others name their own."""
-    return home.no if match.item.issue.wrapper and home.found and home.found.no != home.found.hit.no else match.no
 
 
 def _later(scored: list[Scored], no: int) -> float:

@@ -47,7 +47,7 @@ _COMPILER = (
 _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     # --- noise: looks like an error, is none
     ("check", Weight.NONE, Category.CONFIGURE, r"(?:-- |checking |Checking |Looking for |Performing |Check(?:ing)? )"),
-    ("trace", Weight.NONE, Category.COMPILE, r"\++ \S"),
+    ("trace", Weight.NONE, Category.COMPILE, r"\++ (?!\S{1,80}==)\S"),
     ("warning", Weight.NONE, Category.COMPILE, r"(?:\S+: )?(?:\[?[Ww]arning\]?|WARNING|DEPRECATION|note|remark|Note)\b\s*[:：]"),
     ("warning", Weight.NONE, Category.COMPILE, r"[^\s:]{1,400}(?::\d+){1,2}:\s*(?:warning|note|remark|Warnung|注意|警告)"),
     ("warning", Weight.NONE, Category.COMPILE, r"(?:[^\s:()]{1,400}\(\d+\): (?:warning|remark)|(?:[\w.]*\.)?\w*Warning:)"),
