@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import functools
 import hashlib
 import http.client
 import os
@@ -95,7 +96,7 @@ def download(
         dest.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(retries + 1):
         if attempt:
-            _pause(min(0.4 * 2**attempt, 10.0) * random.uniform(0.7, 1.3), stop)  # noqa: S311
+            _pause(min(0.2 * 3 ** (attempt - 1), 10.0) * random.uniform(0.7, 1.3), stop)  # noqa: S311
         resumed = part.exists() and part.stat().st_size > 0
         try:
             _transfer(url, part, proxy=proxy, on_bytes=on_bytes, stop=stop)
@@ -171,7 +172,7 @@ def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, sto
         msg = f"{shown(url)} does not exist"
         raise GoneError(msg)
     try:
-        with _opener(proxy).open(request, timeout=TIMEOUT_SECONDS) as response:
+        with _opener(proxy, tls=request.type == "https").open(request, timeout=TIMEOUT_SECONDS) as response:
             resumes = have > 0 and response.status == http.HTTPStatus.PARTIAL_CONTENT
             expected = _content_length(response)
             got = _write(response, part, append=resumes, on_bytes=on_bytes, stop=stop)
@@ -230,13 +231,14 @@ def _request(url: str, have: int) -> urllib.request.Request:
     return request
 
 
-def _opener(proxy: str) -> urllib.request.OpenerDirector:
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=_tls())]
+def _opener(proxy: str, *, tls: bool) -> urllib.request.OpenerDirector:
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=_tls())] if tls else []
     if proxy:
         handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
     return urllib.request.build_opener(*handlers)
 
 
+@functools.cache
 def _tls() -> ssl.SSLContext:
     context = ssl.create_default_context()
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
