@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bringup.errors import ConfigError
 from bringup.formats.elf import ElfError
 from bringup.formats.fatbin import DeviceCode, describe, device_code, summarise
 from bringup.model.verify import Check, Status
@@ -50,11 +52,29 @@ def native_archs(arch: str, code: Literal["exact", "any"] = "exact") -> tuple[st
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a path with slashes matches a glob with `*`, `?`, `[...]` and `**/`."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern)
+    """Whether a path with slashes matches a glob with `*`, `?`, `[...]`, `[!...]` and `**/`.
+
+    Raises:
+        ConfigError: the glob has a set that is none, "[z-a]".
+    """
+    return _compiled(pattern).fullmatch(path) is not None
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
     known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    regex = "".join(known.get(part) or (part if part[:1] == "[" else re.escape(part)) for part in parts)
-    return re.fullmatch(regex, path) is not None
+    regex = ""
+    for part in re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", pattern):
+        if part[:1] == "[" and part[-1] == "]":
+            inner = part[1:-1].replace("\\", r"\\").replace("[", r"\[")
+            regex += f"[^/{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
+        else:
+            regex += known.get(part) or re.escape(part)
+    try:
+        return re.compile(regex)
+    except re.error as exc:
+        msg = f"glob {pattern!r} cannot be used: {exc}"
+        raise ConfigError(msg) from exc
 
 
 def check_native_code(distribution: str, rules: Sequence[NativeCode], files: Iterable[str], opener: Opener) -> Check:
