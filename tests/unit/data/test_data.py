@@ -155,6 +155,14 @@ def test_recipes_do_not_set_what_the_engine_sets(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=each_name)
+def test_a_version_given_to_a_build_ends_with_the_label_of_the_wheel(recipe: Recipe) -> None:
+    """Another label would be added behind it, and `torch.__version__` would differ from the wheel's version."""
+    for value in recipe.build.env.values():
+        if value.startswith("{version}+"):
+            assert value == "{version}+" + recipe.build.local
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=each_name)
 def test_every_extra_is_handed_over(recipe: Recipe) -> None:
     text = " ".join(recipe.build.config_settings.values()) + " ".join(recipe.build.env.values())
     for version in recipe.versions:
