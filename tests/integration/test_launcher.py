@@ -125,6 +125,7 @@ def crippled_python(folder: Path, *, without: set[str], pip: bool) -> Path:
             (library / entry.name).symlink_to(entry)
     packages = library / "site-packages"
     packages.mkdir()
+    (library / "dist-packages").symlink_to("site-packages")  # where Debian's Python looks
     if pip:
         subprocess.run([UV, "pip", "install", "-q", "--target", packages, "pip"], check=True)
     (folder / "bin").mkdir()
