@@ -1,0 +1,2 @@
+#pragma once
+#define MINIABI_NUMBER 7
