@@ -201,13 +201,14 @@ def diagnose(flags: dict[str, Any]) -> int | None:
     from bringup.flags import settings_from
     from bringup.verification import facts_of_target, last_failed_log
 
+    settings = settings_from(flags)
     logs = list(flags["log"] or ())
     if flags["last"]:
-        logs.append(str(last_failed_log(settings_from(flags))))
+        logs.append(str(last_failed_log(settings)))
     if not logs:
         msg = "diagnose needs a log: invoke diagnose build.log, - for stdin, or --last"
         raise UsageError(msg)
-    answers = diagnose_paths(logs, facts=facts_of_target(flags))
+    answers = diagnose_paths(logs, facts=facts_of_target(flags, settings))
     if flags["json"]:
         print_json(answers[0] if len(answers) == 1 else answers)
     else:

@@ -189,13 +189,13 @@ def execute(session: Session, *, only: Callable[[Step], bool] | None = None, opt
     make_dir(ctx.layout.root)
     with run_lock(ctx.layout.root), _interruptible():
         write_json(ctx.layout.root / "plan.json", ctx.plan.document())
-        _take_ready_tools(ctx)
+        take_ready_tools(ctx)
         runner = _Runner(session, options or verify.Options(levels=verify.WITHOUT_GPU))
         run_steps(steps, runner.run, heavy=_is_heavy(ctx.plan), stopping=ctx.stopping)
     return time.monotonic() - started
 
 
-def _take_ready_tools(ctx: Context) -> None:
+def take_ready_tools(ctx: Context) -> None:
     """Fill in the tools that are there already; their steps do not run."""
     for step in ctx.plan.steps:
         if step.decision is Decision.REUSE and step.package in TOOL_PHASES:

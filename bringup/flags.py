@@ -31,6 +31,7 @@ TARGET: dict[str, tuple[Any, str]] = {
     "python": ("", "Python of the target environment; only the stack's own is possible"),
     "variant": ([], "PACKAGE=NAME, a variant of a recipe; may be repeated"),
     "full": (False, "compile the whole kernel set and not only what the stack's model needs"),
+    "data": ("", "folder with recipes/, toolchains/ and patches/ to use instead of bringup's own"),
     "build-dir": ("", "where everything is made; build/ in the checkout without it"),
 }
 RUN: dict[str, tuple[Any, str]] = {
@@ -128,4 +129,8 @@ def settings_from(flags: Flags) -> Settings:
     chosen = flags.get("build_dir") or user.build_dir
     build = Path(chosen).expanduser() if chosen else here / "build"
     cache = Path(user.cache).expanduser() if user.cache else default_cache(env)
-    return Settings(data=data_root(), build=build.absolute(), cache=cache)
+    data = Path(flags["data"]).expanduser().absolute() if flags.get("data") else data_root()
+    if not (data / "recipes").is_dir() or not (data / "toolchains").is_dir():
+        msg = f"--data {data}: no folder with recipes/ and toolchains/"
+        raise UsageError(msg)
+    return Settings(data=data, build=build.absolute(), cache=cache)

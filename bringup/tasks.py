@@ -120,6 +120,7 @@ def lint(flags: Flags) -> int | None:
 
 DEBUG = {"debug": RUN["debug"]}
 BUILD_DIR = {"build-dir": TARGET["build-dir"]}
+DATA = {"data": TARGET["data"]}
 STACK = {"stack": TARGET["stack"]}
 
 ns = Collection()
@@ -131,7 +132,7 @@ for body, groups in (
     (prepare, (TARGET, RUN)),
     (install, (TARGET, RUN)),
     (verify, ({**TARGET, "gpu": ("", TARGET["gpu"][1])}, RUN, LEVELS, JSON)),
-    (lock, (STACK, DEBUG)),
+    (lock, (STACK, DATA, DEBUG)),
     (
         diagnose,
         (
@@ -149,7 +150,7 @@ for body, groups in (
     (lint, (DEBUG,)),
 ):  # fmt: skip
     ns.add_task(with_flags(body, *groups))
-listing = with_flags(list_, {"what": ("", "recipes, stacks, gpus or toolchains; everything without it")}, JSON, DEBUG, name="list")
+listing = with_flags(list_, {"what": ("", "recipes, stacks, gpus or toolchains; everything without it")}, DATA, JSON, DEBUG, name="list")
 listing.positional = ["what"]
 ns.add_task(listing)
 

@@ -65,8 +65,8 @@ def unknown(kind: str, name: str, known: list[str], *, listing: str) -> UsageErr
     return UsageError(f"unknown {kind} {name!r}{more}", hint=f"{listing} shows them all")
 
 
-def load_catalogue(root: Path) -> Catalogue:
-    """Load and check every data file below `root`.
+def load_catalogue(root: Path, *, locks: bool = True) -> Catalogue:
+    """Load and check every data file below `root`; without `locks`, a missing lock is no problem.
 
     Raises:
         ConfigError: with all problems of all files.
@@ -116,7 +116,7 @@ def load_catalogue(root: Path) -> Catalogue:
             files=files,
             broken=broken,
         )
-        if problem.file not in broken
+        if problem.file not in broken and (locks or problem.key != "lock")
     ]
     raise_if_any(problems)
     return catalogue

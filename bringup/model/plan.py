@@ -239,6 +239,7 @@ class Plan:
                 }
                 for step in self.steps
             ],
+            "versions": {name: package.version for name, package in self.packages.items()},
             "environment": self.environment,
             "warnings": list(self.warnings),
             "notes": list(self.notes),

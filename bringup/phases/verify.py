@@ -52,6 +52,11 @@ class Options:
     arguments: Mapping[LevelName, Sequence[str]] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def complete(self) -> bool:
+        """Whether the levels that need no GPU are among those that run."""
+        return not self.levels or set(WITHOUT_GPU) <= set(self.levels)
+
 
 def run(step: Step, ctx: Context, options: Options) -> Outcome:
     """Run the levels and write verify.json.

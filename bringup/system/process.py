@@ -287,3 +287,8 @@ def _failure_hint(status: int) -> str:
     if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return "the kernel killed it, most likely for memory: run again with fewer --jobs"
     return ""
+
+
+def pass_through(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> int:
+    """Run a command on the terminal itself, with its input and output, and return its exit status."""
+    return subprocess.run([str(word) for word in argv], cwd=cwd, env=dict(env), check=False).returncode

@@ -1,0 +1,52 @@
+"""`invoke test` and `invoke lint`: what developers of bringup run, as CI does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from bringup.config.paths import data_root, in_checkout
+from bringup.errors import UsageError
+from bringup.generated import write_generated
+from bringup.system.environ import process_environment
+from bringup.system.process import pass_through
+
+
+def run_tests(words: list[str], *, quick: bool) -> int:
+    """Run pytest in the checkout and return its exit code."""
+    root = _checkout()
+    folders = ["tests/unit"] if quick else ["tests/unit", "tests/integration"]
+    named = any(not word.startswith("-") and (root / word.split("::", 1)[0]).exists() for word in words)
+    argv = [sys.executable, "-m", "pytest", *([] if named else folders), *words]
+    return pass_through(argv, cwd=root, env=process_environment())
+
+
+def run_lint() -> int:
+    """Run every linter and return the highest exit code."""
+    root = _checkout()
+    env = process_environment()
+    tools = Path(sys.executable).parent
+    worst = 0
+    for argv in (
+        [tools / "ruff", "check", "."],
+        [tools / "ruff", "format", "--check", "."],
+        [tools / "mypy"],
+        [tools / "shellcheck", *_scripts(root)],
+    ):
+        print(f"$ {argv[0].name} {' '.join(str(word) for word in argv[1:])}", flush=True)
+        worst = max(worst, pass_through(argv, cwd=root, env=env))
+    stale = write_generated(data_root(), check=True)
+    for path in stale:
+        print(f"out of date: {path} (make it anew with: invoke schema)")
+    return worst or (2 if stale else 0)
+
+
+def _scripts(root: Path) -> list[Path]:
+    return sorted([root / "invokew", root / ".ci/run", *root.glob("scripts/*.sh"), *root.glob("tests/gpu/*.sh")])
+
+
+def _checkout() -> Path:
+    if not in_checkout():
+        msg = "tests and linters run in a checkout of bringup"
+        raise UsageError(msg, hint="clone the repository and run ./invokew test")
+    return data_root()

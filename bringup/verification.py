@@ -1,0 +1,231 @@
+"""What `verify`, `shell`, `env` and `diagnose` need of an environment that is there already."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bringup.cli import print_json
+from bringup.config.catalogue import load_catalogue
+from bringup.config.load import nearest
+from bringup.engine import Session, open_session, take_ready_tools
+from bringup.errors import BringupError, InstallError, UsageError, VerifyError
+from bringup.model.plan import Decision, Phase, Request, Step
+from bringup.model.verify import Level, LevelName, Status
+from bringup.phases import verify
+from bringup.report import Silent, level_lines
+from bringup.system.fs import read_json
+from bringup.system.layout import Layout, Settings
+from bringup.system.runlock import run_lock
+from bringup.verify.static import check_wheel_static
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """Outcome of `verify`: its levels, where the evidence is, and the error to end with, if any."""
+
+    target: str
+    levels: tuple[Level, ...]
+    path: Path
+    document: Any
+    error: BringupError | None
+
+
+def verify_environment(request: Request, settings: Settings, flags: Mapping[str, Any]) -> Verification:
+    """Run the levels that the flags ask for on the environment in force.
+
+    Raises:
+        InstallError: the plan's environment is not installed.
+        UsageError: a flag's value cannot be read.
+    """
+    session = open_session(request, settings, Silent())
+    step = installed_step(session)
+    ctx = session.context
+    options = options_from(flags)
+    error: BringupError | None = None
+    with run_lock(ctx.layout.root):
+        take_ready_tools(ctx)
+        started = time.monotonic()
+        try:
+            outcome = verify.run(step, ctx, options)
+        except VerifyError as exc:
+            error = exc
+        else:
+            if options.complete and not options.variables:
+                session.state.finish(step, outcome, time.monotonic() - started)
+    levels = verify.levels_of(ctx.layout.verify_json, step.fingerprint)
+    wanted = options.levels or tuple(LevelName)
+    return Verification(
+        target=ctx.plan.target.id,
+        levels=tuple(level for level in levels if level.level in wanted),
+        path=ctx.layout.verify_json,
+        document=read_json(ctx.layout.verify_json),
+        error=error,
+    )
+
+
+def installed_step(session: Session) -> Step:
+    """Return the verify step of an environment that is installed.
+
+    Raises:
+        InstallError: the environment of this plan is not there.
+    """
+    install = session.plan.step(f"environment:{Phase.INSTALL}")
+    if install.decision is not Decision.REUSE:
+        msg = f"the environment of {session.plan.target.id} (stack {session.plan.stack.name}) is not installed"
+        gpu = session.plan.target.gpu.name
+        raise InstallError(msg, hint=f"invoke build --gpu {gpu} --stack {session.plan.stack.name}")
+    return session.plan.step(f"environment:{Phase.VERIFY}")
+
+
+def options_from(flags: Mapping[str, Any]) -> verify.Options:
+    """Read the options of verification.
+
+    Raises:
+        UsageError: an unknown level or a variable without a value.
+    """
+    levels = tuple(_level(name) for name in flags.get("level") or ())
+    variables = {}
+    for pair in flags.get("set_env") or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            msg = f"--set-env {pair}: wants the form NAME=VALUE"
+            raise UsageError(msg)
+        variables[name] = value
+    sglang: list[str] = []
+    for flag in ("model", "prompts", "tp", "mem_fraction_static", "cuda_graph_max_bs"):
+        if flags.get(flag):
+            sglang += [f"--{flag.replace('_', '-')}", str(flags[flag])]
+    common = ["--harvest"] if flags.get("harvest") else []
+    arguments = {name: [*common, *(sglang if name is LevelName.SGLANG else [])] for name in verify.SCRIPTS}
+    require = _level(flags["require"]) if flags.get("require") else None
+    if require and levels and require not in levels:
+        levels = (*levels, require)
+    return verify.Options(levels=levels, require=require, arguments=arguments, variables=variables)
+
+
+def _level(name: str) -> LevelName:
+    try:
+        return LevelName(name)
+    except ValueError:
+        near = nearest(name, [str(level) for level in LevelName])
+        msg = f"unknown level {name!r}; known: {', '.join(LevelName)}"
+        raise UsageError(msg, hint=f"did you mean {near}?" if near else "") from None
+
+
+def verify_wheel(request: Request, settings: Settings, wheel: Path, *, json: bool) -> int | None:
+    """Examine one wheel file against the GPU's machine code.
+
+    Raises:
+        VerifyError: a check fails.
+        UsageError: there is no such file, or no --gpu to compare with.
+    """
+    if not wheel.is_file():
+        msg = f"--wheel {wheel}: no such file"
+        raise UsageError(msg)
+    if not request.gpu:
+        msg = "verify --wheel needs --gpu, to know which machine code the wheel should hold"
+        raise UsageError(msg)
+    catalogue = load_catalogue(settings.data)
+    gpu = catalogue.gpu(request.gpu)
+    rules = wheel_rules(catalogue, wheel, gpu.machine_code.exact, gpu.machine_code.any)
+    checks = check_wheel_static(wheel, rules)
+    level = verify.level_from_checks(LevelName.STATIC, checks, seconds=0.0)
+    if json:
+        print_json({"schema": 1, "wheel": wheel.name, "level": level})
+    else:
+        print("\n".join([wheel.name, *level_lines([level])]))
+    if level.status is Status.FAIL:
+        raise VerifyError(level.why, hint="build it anew for this GPU")
+    return None
+
+
+def wheel_rules(catalogue: Any, wheel: Path, exact: str, native: tuple[str, ...]) -> list[verify.static.NativeCode]:
+    """Return what the recipe of a wheel promises; every library must run on the GPU if no recipe knows the wheel."""
+    from bringup.formats.wheel import WheelName  # noqa: PLC0415
+    from bringup.verify.conflicts import plain  # noqa: PLC0415
+
+    name = plain(WheelName.parse(wheel.name).distribution)
+    for recipe in catalogue.recipes.values():
+        if name in {plain(one) for one in (recipe.distribution, *recipe.extra_distributions)}:
+            top = name.replace("-", "_")
+            rules = [rule for rule in recipe.native_code if len(recipe.extra_distributions) == 0 or rule.glob.startswith(top)]
+            return [
+                verify.static.NativeCode(
+                    glob=rule.glob, archs=(exact,) if rule.code == "exact" else native, exempt=rule.exempt, why=rule.why
+                )
+                for rule in rules
+            ]
+    return [verify.static.NativeCode(glob="**/*.so", archs=native)]
+
+
+def environment_variables(request: Request, settings: Settings) -> dict[str, str]:
+    """Return the variables of the target's environment, for a shell.
+
+    Raises:
+        InstallError: it is not installed.
+    """
+    session = open_session(request, settings, Silent())
+    installed_step(session)
+    ctx = session.context
+    take_ready_tools(ctx)
+    place = ctx.layout.env
+    variables = {
+        "BRINGUP_TARGET": ctx.plan.target.id,
+        "VIRTUAL_ENV": str(place),
+        "PATH": f"{place}/bin",
+        "CC": f"{place}/bin/gcc",
+        "CXX": f"{place}/bin/g++",
+        "CUDAHOSTCXX": f"{place}/bin/g++",
+        "PIP_CONSTRAINT": f"{place}/constraints.txt",
+        "UV_CONSTRAINT": f"{place}/constraints.txt",
+        "TORCH_CUDA_ARCH_LIST": ctx.plan.target.gpu.arch["torch"],
+        "FLASHINFER_CUDA_ARCH_LIST": ctx.plan.target.gpu.arch["flashinfer"],
+    }
+    if ctx.tools.cuda:
+        variables["CUDA_HOME"] = str(ctx.tools.cuda.root)
+    return variables
+
+
+def last_failed_log(settings: Settings) -> Path:
+    """Return the log that was written last below the build directory.
+
+    Raises:
+        UsageError: there is none.
+    """
+    logs = sorted(settings.build.glob("*/logs/*.log"), key=lambda path: path.stat().st_mtime)
+    if not logs:
+        msg = f"no log below {settings.build}"
+        raise UsageError(msg)
+    return logs[-1]
+
+
+def facts_of_target(flags: Mapping[str, Any], settings: Settings) -> dict[str, str]:
+    """Return what is known of the target: of the one named, else of the one built last; nothing if there is none."""
+    plans = sorted(settings.build.glob("*/plan.json"), key=lambda path: path.stat().st_mtime)
+    facts: dict[str, str] = {}
+    for path in reversed(plans):
+        document = read_json(path)
+        if isinstance(document, dict) and (not flags.get("gpu") or document["target"].startswith(f"{flags['gpu']}-")):
+            facts = _facts_of(Layout(build=settings.build, target=document["target"], cache=settings.cache), document)
+            break
+    if flags.get("gpu"):
+        facts["gpu"] = flags["gpu"]
+    if flags.get("stack"):
+        facts["stack"] = flags["stack"]
+    return facts
+
+
+def _facts_of(layout: Layout, document: Mapping[str, Any]) -> dict[str, str]:
+    gpu, cuda, *_ = str(document["target"]).rsplit("-", 2)
+    digits = cuda.removeprefix("cu")
+    return {
+        "target": layout.target,
+        "gpu": gpu,
+        "cuda": f"{digits[:-1]}.{digits[-1]}",
+        "stack": str(document["stack"]),
+        **document.get("versions", {}),
+    }
