@@ -18,8 +18,9 @@ PACKAGE = ROOT / "bringup"
 PURE = {"errors", "model"}
 DATA = PURE | {"formats"}
 MACHINE = DATA | {"system"}
-TOOLS = MACHINE | {"config", "planning", "toolchain", "store", "context", "environment", "building", "verify"}
-ENGINE = TOOLS | {"phases", "schedule", "state", "survey", "engine", "report", "diagnose", "doctor"}
+PARTS = {"config", "planning", "toolchain", "store", "context", "environment", "survey", "building", "verify"}
+TOOLS = MACHINE | PARTS
+ENGINE = TOOLS | {"phases", "schedule", "state", "engine", "report", "diagnose", "doctor"}
 # What a command does besides calling the engine. These know each other; nothing below knows them.
 FRONT = {"flags", "commands", "listing", "housekeeping", "locking", "developer", "generated", "verification"}
 
@@ -39,11 +40,11 @@ ALLOWED: dict[str, set[str]] = {
     "building": TOOLS - {"verify"},
     "phases": TOOLS,
     "diagnose": MACHINE | {"config"},
-    "doctor": TOOLS | {"survey", "diagnose"},
+    "doctor": TOOLS | {"diagnose"},
     "report": TOOLS | {"diagnose"},
     "schedule": MACHINE,
     "state": MACHINE | {"store", "context"},
-    "survey": TOOLS,
+    "survey": MACHINE | {"config", "planning", "toolchain"},
     "engine": ENGINE,
     **dict.fromkeys(FRONT, ENGINE | FRONT | {"cli"}),
     "tasks": ENGINE | FRONT,
