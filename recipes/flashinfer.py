@@ -35,6 +35,13 @@ FAMILIES = (
 LLAMA = tuple(name for name in FAMILIES if name not in {"mla", "topk"})
 HOPPER_ONLY = "prefill-fa3"
 
+# Modules include the headers of TVM-FFI, or until 0.3 those of torch.
+BINDING = """
+from importlib.metadata import distributions
+found = {dist.name: dist.version for dist in distributions()}
+print("apache-tvm-ffi", found["apache-tvm-ffi"]) if "apache-tvm-ffi" in found else print("torch", found["torch"])
+"""
+
 INIT = '''"""FlashInfer kernels compiled ahead of time; FlashInfer finds them through this package."""
 
 from pathlib import Path
@@ -160,7 +167,7 @@ def _generate(ctx: HookContext, options: Options) -> dict[str, Any]:
     versions = [
         ctx.run([Path(ctx.env["CUDA_HOME"], "bin", "nvcc"), "--version"], what="ask nvcc for its version").output,
         ctx.run([ctx.env.get("CXX", "c++"), "--version"], what="ask the host compiler for its version").output,
-        ctx.run([ctx.python, "-c", "import tvm_ffi; print(tvm_ffi.__version__)"], what="look for TVM-FFI").output,
+        ctx.run([ctx.python, "-c", BINDING], what="look for what the kernels are bound with").output,
     ]
     ctx.work.mkdir(parents=True, exist_ok=True)
     manifest = ctx.work / "manifest.json"
@@ -245,10 +252,14 @@ def _pack(ctx: HookContext, manifest: Mapping[str, Any], epoch: int) -> Path:
     tree = ctx.work / "wheel"
     shutil.rmtree(tree, ignore_errors=True)
     package = tree / "flashinfer_jit_cache"
+    # Until 0.3 FlashInfer looks for prebuilt modules in its own package only.
+    own = "flashinfer_jit_cache" not in (ctx.source / "flashinfer" / "jit" / "env.py").read_text()
+    cache = tree / "flashinfer" / "data" / "aot" if own else package / "jit_cache"
+    package.mkdir(parents=True)
     listed = []
     for module in sorted(manifest["modules"], key=lambda one: str(one["name"])):
         name, library = module["name"], Path(module["library"])
-        folder = package / "jit_cache" / name
+        folder = cache / name
         folder.mkdir(parents=True)
         shutil.copyfile(library, folder / library.name)
         digest = hashlib.sha256(library.read_bytes()).hexdigest()

@@ -16,7 +16,7 @@ import importlib.util
 import json
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -107,15 +107,22 @@ def _full_specs() -> Iterator[tuple[str, Any]]:
 def _family_specs(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for family in options["families"]:
         if family in SINGLE:
-            module: Any = importlib.import_module(f"flashinfer.jit.{family}")
-            yield family, getattr(module, f"gen_{family}_module")()
+            yield family, _makers(family)(f"gen_{family}_module")()
         elif family == "activation":
-            module = importlib.import_module("flashinfer.jit.activation")
             for name in options["activations"]:
-                yield family, module.gen_act_and_mul_module(name)
+                yield family, _makers(family)("gen_act_and_mul_module")(name)
         else:
             for spec in _attention_specs(family, options):
                 yield family, spec
+
+
+def _makers(family: str) -> Callable[[str], Any]:
+    """Return a look-up of FlashInfer's functions for one family; they moved to flashinfer.jit with 0.4."""
+    name = f"flashinfer.{family}"
+    if importlib.util.find_spec(f"flashinfer.jit.{family}") and family != "activation":
+        name = f"flashinfer.jit.{family}"
+    module = importlib.import_module(name)
+    return lambda function: getattr(module, function)
 
 
 def _attention_specs(family: str, options: Mapping[str, Any]) -> Iterator[Any]:

@@ -50,7 +50,8 @@ class Module:
         self.label = module_label(family, name)
         self.folder = ninja.parent
         self.library = self.folder / f"{name}.so"
-        text = ninja.read_text()
+        # Until 0.3 outputs are relative to FlashInfer's cache folder, later they are absolute.
+        text = ninja.read_text().replace("$name/$name.so", str(self.library)).replace(" $name/", f" {self.folder}/")
         for old, new in moved.items():
             text = text.replace(f" {old}/", f" {new}/")
         self._lines = text.splitlines()
