@@ -172,7 +172,7 @@ def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, sto
         msg = f"{shown(url)} does not exist"
         raise GoneError(msg)
     try:
-        with _opener(proxy, tls=request.type == "https").open(request, timeout=TIMEOUT_SECONDS) as response:
+        with _opener(proxy).open(request, timeout=TIMEOUT_SECONDS) as response:
             resumes = have > 0 and response.status == http.HTTPStatus.PARTIAL_CONTENT
             expected = _content_length(response)
             got = _write(response, part, append=resumes, on_bytes=on_bytes, stop=stop)
@@ -231,8 +231,8 @@ def _request(url: str, have: int) -> urllib.request.Request:
     return request
 
 
-def _opener(proxy: str, *, tls: bool) -> urllib.request.OpenerDirector:
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=_tls())] if tls else []
+def _opener(proxy: str) -> urllib.request.OpenerDirector:
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=_tls())]
     if proxy:
         handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
     return urllib.request.build_opener(*handlers)

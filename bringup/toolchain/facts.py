@@ -66,6 +66,8 @@ class FactCache:
         return self._entries
 
     def _read(self) -> dict[str, Any]:
+        if not self.path.is_file():
+            return {}
         try:
             data = json.loads(self.path.read_bytes())
             entries = data["entries"] if data["schema"] == SCHEMA else {}

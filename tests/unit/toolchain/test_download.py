@@ -1,5 +1,6 @@
 """Downloads from a real server on this machine that breaks in the ways servers break."""
 
+import socket
 import threading
 from pathlib import Path
 
@@ -83,10 +84,12 @@ def test_server_error_is_asked_again(server, tmp_path):
     assert len(server.requests) == 2
 
 
-def test_no_network_names_the_host_and_the_way_out(server, tmp_path):
-    server.http.server_close()
-    with pytest.raises(FetchError, match=r"cannot fetch a\.whl from 127\.0\.0\.1: .*refused") as caught:
-        download(f"{server.url}/a.whl", tmp_path / "a.whl", sha256=HASH, retries=0)
+def test_no_network_names_the_host_and_the_way_out(tmp_path):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound, but nothing listens
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/a.whl"
+        with pytest.raises(FetchError, match=r"cannot fetch a\.whl from 127\.0\.0\.1: .*refused") as caught:
+            download(url, tmp_path / "a.whl", sha256=HASH, retries=0)
     assert "--mirror" in caught.value.hint
 
 
