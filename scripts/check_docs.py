@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Checks the documentation against the tree: links, anchors, commands, and pages that are generated.
 
 Prints one line for each problem, as FILE:LINE: text, and exits with 1 if there is any. A script named
