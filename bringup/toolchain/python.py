@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from bringup.errors import BringupError, TargetError
+from bringup.errors import FetchError, PrepareError, TargetError
 from bringup.model.toolchain import PinnedDeb, PythonRelease
 from bringup.system.apt_sources import DebianMirror
 from bringup.system.download import OnBytes, storage_errors
@@ -92,9 +92,7 @@ def provide_python(
             if provider == "debs":
                 return unpacked_python(release, places, headers=headers)
             found = _system(release, places, headers) if provider == "system" else _uv(release, places, headers)
-        except BringupError as exc:
-            if exc.exit_code not in (TargetError.exit_code, 4, 6):
-                raise
+        except (TargetError, FetchError, PrepareError) as exc:
             found = exc.message
         if isinstance(found, Interpreter):
             return found
@@ -198,7 +196,7 @@ def _examine(
 ) -> Interpreter | str:
     """Return the interpreter behind a path, or why it is none for the target."""
     env = base_environment(places.user_env)
-    env["PATH"] = places.user_env.get("PATH", env["PATH"])  # pyenv's shims start pyenv by its name
+    env["PATH"] = f"{places.user_env.get('PATH', '')}:{env['PATH']}"  # pyenv's shims start pyenv by its name
 
     def ask() -> tuple[dict[str, str], list[Path]]:
         answer = probe(path, env)
