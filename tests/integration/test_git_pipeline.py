@@ -1,0 +1,219 @@
+"""The default pipeline on four packages in real shapes, from real git repositories with submodules on loopback.
+
+Compilers are real; the build requirements come from PyPI once, so these tests need a network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from gitserver import GitServer, free_port, git_http
+from sample_data import ROOT, Sample, make_patch, write_data
+
+CUDA_HOME = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda-13.0"))
+pytestmark = [
+    pytest.mark.network,
+    pytest.mark.compile,
+    pytest.mark.skipif(not (CUDA_HOME / "bin/nvcc").exists(), reason="needs an installed CUDA 13.0 toolkit"),
+]
+
+
+@dataclass(kw_only=True)
+class Pipeline:
+    """Runs the program on one data folder, with folders of its own."""
+
+    folder: Path
+    sample: Sample
+    cuda: Path = CUDA_HOME
+
+    @property
+    def build_dir(self) -> Path:
+        return self.folder / "build"
+
+    def start(self, task: str, *flags: str) -> subprocess.Popen[str]:
+        env = {name: os.environ[name] for name in os.environ if not name.startswith(("GIT_", "BRINGUP_"))}
+        env |= {
+            "BRINGUP_CACHE": str(self.folder / "cache"),
+            "BRINGUP_CONFIG": "/nonexistent",
+            "CUDA_HOME": str(self.cuda),
+        }
+        argv = [sys.executable, "-c", "from bringup.cli import main; main()", task, "--gpu", "h200", "--stack", "mini"]
+        argv += ["--data", str(self.sample.data), "--build-dir", str(self.build_dir), "--toolkit", "system"]
+        return subprocess.Popen(
+            [*argv, *flags], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def run(self, task: str, *flags: str, code: int = 0) -> str:
+        process = self.start(task, *flags)
+        output, _ = process.communicate(timeout=600)
+        assert process.returncode == code, output[-6000:]
+        return output
+
+    def plan(self) -> dict[str, str]:
+        """Decision of each step by `package:phase`, in the order of the plan."""
+        document = json.loads(self.run("plan", "--json"))
+        return {f"{step['package']}:{step['phase']}": step["decision"] for step in document["steps"]}
+
+    def python(self, code: str) -> str:
+        (target,) = self.build_dir.glob("h200-*")
+        done = subprocess.run([target / "env/bin/python", "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def log(self, step: str) -> str:
+        (target,) = self.build_dir.glob("h200-*")
+        return (target / "logs" / f"{step}.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
+    with git_http(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def built(server: GitServer, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """Everything built once; tests that change something come after those that look at it."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    pipeline = Pipeline(folder=folder, sample=write_data(folder / "data", server))
+    pipeline.run("build")
+    return pipeline
+
+
+def test_order_follows_the_needs(built: Pipeline):
+    steps = list(built.plan())
+    assert steps.index("minicuda:build") < steps.index("miniext:build")
+    assert all(built.plan()[step] in ("reuse", "skip") for step in steps)
+
+
+def test_patched_tree_with_nested_submodules_is_what_was_built(built: Pipeline):
+    (source,) = built.build_dir.glob("h200-*/work/minicuda/source")
+    assert (source / "third_party/minimath/third_party/minibits/minibits.h").exists()
+    assert not (source / "third_party/minimath/NEWS").exists()  # on the branch, not in the recorded commit
+    assert "Patched submodule" in (source / "third_party/minimath/include/minimath.h").read_text()
+    assert built.python("import minicuda; print(minicuda.greeting, minicuda.scale_host(4))") == "patched 8.0"
+
+
+def test_built_with_the_toolchain_of_the_target(built: Pipeline):
+    nvcc, host, arch = built.python(
+        "import minicuda; print(minicuda.nvcc, minicuda.host_compiler, minicuda.arch_list)"
+    ).split()
+    (target,) = built.build_dir.glob("h200-*")
+    assert Path(nvcc).is_relative_to(target)
+    assert Path(host).is_relative_to(target)
+    assert arch == "9.0a"
+
+
+def test_extension_was_built_against_our_package(built: Pipeline):
+    assert built.python("import miniext; print(miniext.quadruple(2), miniext.abi)") == "8.0 7"
+    ours = built.python("import minicuda, miniext; print(minicuda.__version__, miniext.built_against)").split()
+    assert ours[0] == ours[1] == "1.0.0+cu130.src"
+
+
+def test_dependency_is_handed_over_and_not_cloned(built: Pipeline):
+    assert built.python("import minikernels as m; print(m.head_dim('f32_64'), len(m.names))") == "64 4"
+    assert "git clone" not in built.log("minikernels.build")
+
+
+def test_rust_extension(built: Pipeline):
+    assert built.python("import minirust; print(minirust.triple(4), minirust.has_extension)") == "12 True"
+
+
+def test_second_run_does_nothing_and_works_offline(built: Pipeline, server: GitServer):
+    server.requests.clear()
+    started = time.monotonic()
+    output = built.run("build", "--offline")
+    assert time.monotonic() - started < 10
+    assert server.requests == []
+    assert "nothing" in output.lower()
+
+
+def test_offline_rebuild_from_the_cache(built: Pipeline, server: GitServer, tmp_path: Path):
+    """Sources are in the mirrors: a build in an empty folder needs no server; its wheels come out of the store."""
+    server.requests.clear()
+    again = Pipeline(folder=built.folder, sample=built.sample)
+    (target,) = built.build_dir.glob("h200-*")
+    target.rename(tmp_path / "moved")
+    try:
+        again.run("build", "--offline")
+        assert again.python("import miniext; print(miniext.quadruple(1))") == "4.0"
+        assert server.requests == []
+    finally:
+        if not target.exists():
+            (tmp_path / "moved").rename(target)
+
+
+def test_other_toolkit_configures_afresh(server: GitServer, built: Pipeline, tmp_path: Path):
+    """The kept build/ names the old toolkit; with another one at another place it may not be used."""
+    other = tmp_path / "cuda-other"
+    other.symlink_to(CUDA_HOME)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for entry in CUDA_HOME.iterdir():
+        (copy / entry.name).symlink_to(entry)
+    (source,) = built.build_dir.glob("h200-*/work/minicuda/source")
+    cache = source / "build/CMakeCache.txt"
+    before = cache.read_text()
+    assert f"{built.build_dir}" in before
+    cache.write_text(
+        before.replace("CMAKE_CUDA_COMPILER:", "X_CMAKE_CUDA_COMPILER:")
+        + "CMAKE_CUDA_COMPILER:FILEPATH=/old/cuda/bin/nvcc\n"
+    )
+    for entry in (built.folder / "cache/store").rglob("minicuda*.whl"):
+        entry.unlink()
+    output = built.run("build")
+    assert "build/ is configured afresh: CMAKE_CUDA_COMPILER was /old/cuda/bin/nvcc" in output
+    assert "/old/cuda" not in cache.read_text()
+
+
+def test_patch_that_does_not_apply(server: GitServer, tmp_path: Path):
+    pipeline = Pipeline(folder=tmp_path, sample=write_data(tmp_path / "data", server))
+    file = "0001-Say-that-it-is-patched.patch"
+    text = make_patch("csrc/minicuda.cu", "one\ntwo\n", "one\nTWO\n")
+    (pipeline.sample.data / "patches/minicuda/1.0.0" / file).write_text(text)
+    output = pipeline.run("patch", code=5)
+    assert file in output
+    assert "csrc/minicuda.cu, hunk 1 of 1" in output
+    assert not list(tmp_path.glob("build/h200-*/work/minicuda/source"))
+
+
+def test_unreachable_host_is_named_before_anything_is_compiled(server: GitServer, tmp_path: Path):
+    base = f"http://127.0.0.1:{free_port()}"
+    pipeline = Pipeline(folder=tmp_path, sample=write_data(tmp_path / "data", server, base=base))
+    started = time.monotonic()
+    output = pipeline.run("build", code=4)
+    assert time.monotonic() - started < 10
+    assert f"{base.removeprefix('http://')} is out of reach" in output
+    assert "--mirror" in output
+    assert "--stack kernels" in output
+    assert not list(tmp_path.glob("build/h200-*/work"))
+    # The named way out works.
+    pipeline.run("fetch", "--mirror", f"{base}/={server.base}/")
+
+
+def test_resume_after_a_kill_in_the_middle_of_a_compile(server: GitServer, tmp_path: Path):
+    pipeline = Pipeline(folder=tmp_path, sample=write_data(tmp_path / "data", server))
+    process = pipeline.start("build", "--only", "minikernels", "--jobs", "1")
+    generated = "build/h200-*/work/minikernels/source/build/generated/*.o"
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob(generated)) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    objects = {path: path.stat().st_mtime_ns for path in tmp_path.glob(generated)}
+    assert objects, "killed before the first object was there"
+    time.sleep(8)  # the compiler that the kill left behind ends by itself
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob(generated)}
+    pipeline.run("build", "--only", "minikernels", "--jobs", "1")
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.glob(generated)}
+    assert len(after) == 4
+    assert {path: after[path] for path in kept} == kept
