@@ -1,7 +1,7 @@
 """Root cause of a failed log: the first real error, the known issue it is, what to do.
 
-    for answer in diagnose_paths(["build.log"], facts={"gpu": "h200"}):
-        print(render(answer))
+for answer in diagnose_paths(["build.log"], facts={"gpu": "h200"}):
+    print(render(answer))
 """
 
 from __future__ import annotations

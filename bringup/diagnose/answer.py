@@ -22,9 +22,13 @@ _UNKNOWN_ADVISED = 0.6
 _UNKNOWN = 0.4
 _DEFAULTS = {"gpu": "h200", "jobs": "2", "stack": "kernels"}
 
-_JIT = re.compile(r"\.cache/(?:flashinfer|torch_extensions|tvm-ffi)|cached_ops|flashinfer/jit|triton/(?:runtime|compiler|backends)|torch/utils/cpp_extension\.py.*(?:load|jit)")
+_JIT = re.compile(
+    r"\.cache/(?:flashinfer|torch_extensions|tvm-ffi)|cached_ops|flashinfer/jit|triton/(?:runtime|compiler|backends)|torch/utils/cpp_extension\.py.*(?:load|jit)"
+)
 _CAPTURE = re.compile(r"Capture cuda graph|cuda_graph_runner|CUDAGraph|capture_begin|capture_end")
-_PIP = re.compile(r"Building wheel|Getting requirements to build|pip-build-env|build_meta|Preparing metadata|Collecting \S|Failed to build `|uv pip|Resolved \d+ package")
+_PIP = re.compile(
+    r"Building wheel|Getting requirements to build|pip-build-env|build_meta|Preparing metadata|Collecting \S|Failed to build `|uv pip|Resolved \d+ package"
+)
 
 
 def make_finding(item: Scored, *, knowledge: Knowledge, facts: Mapping[str, str], lines: int) -> Finding:

@@ -48,9 +48,11 @@ _LINK_CAUSE = re.compile(r"The above exception was the direct cause of")
 _LINK_CONTEXT = re.compile(r"During handling of the above exception")
 _TRACEBACK_OR_LINK = re.compile(r"Traceback \(most|The above exception|During handling of")
 MESSAGE = 12
-_CAUSED_BY = re.compile(r"Caused by:\s*(.*)")
+_CAUSED_BY = re.compile(r"(?:Caused by|cause):\s*(.*)")
 _IMPORT_ERROR = re.compile(r"(?:\w+\.)*(?:ImportError|ModuleNotFoundError|OSError: lib\S+\.so)\b")
-_INSIDE_CMAKE = re.compile(r"(?:is not able to compile|fails with the following output|Compiling the CUDA compiler id|Output:|Compiler:|could not be compiled|failed with the following)")
+_INSIDE_CMAKE = re.compile(
+    r"(?:is not able to compile|fails with the following output|Compiling the CUDA compiler id|Output:|Compiler:|could not be compiled|failed with the following)"
+)
 
 
 def read_block(hit: Hit, shape: Shape) -> Candidate | None:
@@ -60,9 +62,13 @@ def read_block(hit: Hit, shape: Shape) -> Candidate | None:
     if shape.name == "cmake":
         return _cmake(hit, shape)
     if shape.name == "panic":
-        return _below(hit, shape, re.compile(r"(?!note: |stack backtrace)\S"), 3) if _ends_in_place(hit) else _alone(hit, shape)
+        return (
+            _below(hit, shape, re.compile(r"(?!note: |stack backtrace)\S"), 3)
+            if _ends_in_place(hit)
+            else _alone(hit, shape)
+        )
     if shape.name == "resolver":
-        return _below(hit, shape, re.compile(r"Because "), 3)
+        return _below(hit, shape, re.compile(r"(?:cause: )?Because "), 3)
     if shape.name == "terminate":
         return _below(hit, shape, re.compile(r"what\(\):"), 3)
     if shape.name in {"cargo", "general", "maturin", "download", "wrapper"}:
@@ -154,7 +160,11 @@ def _message(found: Candidate, *, bare: bool) -> None:
     for no, line in _follow(found.hit, 390):
         if no <= named:
             continue
-        if no > named + MESSAGE or _TRACEBACK_OR_LINK.match(line.core) or (line.core and classify(line.core) and not bare):
+        if (
+            no > named + MESSAGE
+            or _TRACEBACK_OR_LINK.match(line.core)
+            or (line.core and classify(line.core) and not bare)
+        ):
             return
         found.end = no
         if bare and line.core and found.no == named and found.line.core.endswith(":"):

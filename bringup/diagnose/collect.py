@@ -16,6 +16,7 @@ from bringup.diagnose.shapes import TRIGGERS, Weight, classify
 # Of lines that differ only in numbers this many are kept, and so many candidates altogether; memory stays bounded.
 ALIKE = 2
 MOST = 500
+MOST_MATCHES = 8
 
 _QUIET = ("trace", "command", "passed", "zero", "ignored")
 
@@ -36,7 +37,7 @@ class Collector:
         self._triggers = triggers(knowledge)
         self._alike: dict[str, int] = {}
         self._latest: list[Candidate] = []
-        self._seen: dict[str, Match] = {}
+        self._seen: dict[str, list[Match]] = {}
         self.evidence = Evidence()
 
     def read(self, stream: BinaryIO) -> Reader:
@@ -45,7 +46,8 @@ class Collector:
         for hit in reader.hits():
             self._take(hit)
         self.evidence.candidates += self._latest
-        self.evidence.matches = sorted(self._seen.values(), key=lambda match: match.no)
+        matches = [match for found in self._seen.values() for match in found]
+        self.evidence.matches = sorted(matches, key=lambda match: match.no)
         return reader
 
     def _take(self, hit: Hit) -> None:
@@ -70,10 +72,11 @@ class Collector:
 
     def _match(self, hit: Hit) -> None:
         for match in self._matcher.matches(hit):
-            name = match.item.issue.id
-            if name not in self._seen or match.last:
+            seen = self._seen.setdefault(match.item.issue.id, [])
+            if len(seen) < MOST_MATCHES or match.last:
                 hit.keep()
-                self._seen[name] = match
+                del seen[MOST_MATCHES - 1 :]
+                seen.append(match)
 
     def _fresh(self, hit: Hit) -> bool:
         if hit.line.core.startswith("Traceback"):

@@ -117,18 +117,20 @@ def _chains(scored: list[Scored]) -> list[Scored]:
 
 
 def _usable(evidence: Evidence, lines: int) -> list[Match]:
-    """Drop matches in source that a traceback shows, those undone later, and hangs that are not at the end."""
-    usable: list[Match] = []
+    """Drop matches in source that a traceback shows, those undone later, hangs not at the end; keep the first of each."""
+    usable: dict[str, Match] = {}
     for match in evidence.matches:
         issue = match.item.issue
+        if issue.id in usable:
+            continue
         if match.last and match.no < lines - 3:
             continue
         if any(low <= match.no <= high for low, high in _frames(evidence, match)):
             continue
         if not issue.silent and evidence.undone(match.no, issue.category):
             continue
-        usable.append(match)
-    return usable
+        usable[issue.id] = match
+    return list(usable.values())
 
 
 def _frames(evidence: Evidence, match: Match) -> list[tuple[int, int]]:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, RUF001 - a table is read by its columns, and tools write in many scripts
 """What the first line of an error looks like, tool by tool.
 
 The order of the table is the order of trust: the first shape that fits decides. Every expression is anchored at the
@@ -60,7 +61,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("wrapper", Weight.WRAPPER, Category.LINK, r"(?:\S*collect2\S*|collect2).{0,20}[:：].{0,80}\bld\b"),
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:g?make|gmake)(?:\[\d+\])?: \*\*\* (?:\[.{1,400}\] .{1,20} \d+|Waiting for)"),
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"error: (?:could not compile|aborting due to|build failed|\d+ jobs? failed|command ['\"].{1,200} failed|subprocess-exited|metadata-generation|legacy-install|failed-wheel-build|linking with `)"),
-    ("wrapper", Weight.WRAPPER, Category.INSTALL, r"ERROR: (?:Failed building wheel|Failed to build|Could not build wheels|Command errored out|No matching distribution|Failed cleaning|Cannot uninstall.{0,80}distutils|Exception:)"),
+    ("wrapper", Weight.WRAPPER, Category.INSTALL, r"ERROR: (?:Ignored the following|Failed building wheel|Failed to build|Could not build wheels|Command errored out|No matching distribution|Failed cleaning|Cannot uninstall.{0,80}distutils|Exception:)"),
     ("wrapper", Weight.WRAPPER, Category.INSTALL, r"(?:Failed to build|Failed to download and build|The build backend returned|Call to `|Build backend failed|Failed to install requirements|Failed to resolve requirements|Failed to prepare|error: Failed to prepare|error: Failed to build|note: This error originates|hint: )"),
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:[\w.]*CalledProcessError|[\w.]*CompileError|[\w.]*BackendUnavailable_|[\w.]*DistutilsExecError): "),
     ("wrapper", Weight.WRAPPER, Category.JIT, r"(?:[\w.]*Error: )?(?:Error compiling objects for extension|Error building extension|Ninja build failed)"),
@@ -87,7 +88,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("meson", Weight.STRONG, Category.CONFIGURE, r"(?:\S{0,300}meson\.build:\d+:\d+: ERROR: |meson\S*: error:)"),
     ("autoconf", Weight.STRONG, Category.CONFIGURE, r"configure(?:\.ac:\d+)?: error: "),
     ("ninja", Weight.STRONG, Category.COMPILE, r"ninja: (?:error|fatal): "),
-    ("make", Weight.STRONG, Category.COMPILE, r"(?:g?make)(?:\[\d+\])?: \*\*\* "),
+    ("make", Weight.STRONG, Category.COMPILE, r"(?:g?make)(?:\[\d+\])?: (?:\*\*\* |[\w./+-]{1,200}: (?:No such file|Command not found|Permission denied))"),
     ("make", Weight.STRONG, Category.COMPILE, r"(?:[\w./-]{0,200}[Mm]akefile|GNUmakefile|\S{1,200}\.mk):\d+: \*\*\* "),
     ("bazel", Weight.STRONG, Category.COMPILE, r"ERROR: /\S{1,300}BUILD(?:\.bazel)?:\d+"),
     # --- Python
@@ -96,9 +97,9 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("exception", Weight.GENERAL, Category.RUNTIME, r"(?:\w{1,60}\.){0,8}[A-Z]\w{0,80}(?:Error|Exception|OutOfResources|NotFound)(?:: |:?$)"),
     ("usage", Weight.GENERAL, Category.LAUNCH, r"[\w./-]{1,100}: error: (?:argument|unrecognized|the following|ambiguous|invalid choice|too few)"),
     # --- packages
-    ("resolver", Weight.STRONG, Category.INSTALL, r"No solution found when resolving"),
+    ("resolver", Weight.STRONG, Category.INSTALL, r"(?:error: )?No solution found when resolving"),
     ("pip", Weight.NONE, Category.INSTALL, r"ERROR: pip's dependency resolver does not currently"),
-    ("pip", Weight.STRONG, Category.INSTALL, r"ERROR: (?:Could not find a version|Cannot install|Ignored the following|ResolutionImpossible|Package '|THESE PACKAGES|Could not install packages|Directory|.{0,200}not a supported wheel|Hash|In --require-hashes|Invalid|Could not open)"),
+    ("pip", Weight.STRONG, Category.INSTALL, r"ERROR: (?:Could not find a version|Cannot install|ResolutionImpossible|Package '|THESE PACKAGES|Could not install packages|Directory|.{0,200}not a supported wheel|Hash|In --require-hashes|Invalid|Could not open)"),
     ("apt", Weight.GENERAL, Category.INSTALL, r"E: \S"),
     ("npm", Weight.GENERAL, Category.INSTALL, r"npm (?:ERR!|error) "),
     # --- Rust
