@@ -17,12 +17,13 @@ from bringup import __version__
 from bringup.config.load import nearest
 from bringup.errors import BringupError, UsageError
 
-# Flags of `diagnose` that take a value; every other word after it is a log.
-DIAGNOSE_VALUES = ("--gpu", "--stack", "--cuda", "--build-dir", "--knowledge", "--log")
+# Tasks that take plain words, with the flag that stands for one; and the flags of theirs that take a value.
+FREE_WORDS = {"diagnose": "--log", "list": "--what", "knowledge": "--new"}
+TAKE_VALUE = ("--gpu", "--stack", "--cuda", "--build-dir", "--data", "--log", "--what", "--new")
 
 
 class BringupProgram(Program):
-    """invoke's program, with parse errors as wrong use (exit code 2) and free arguments for `diagnose`."""
+    """invoke's program, with parse errors as wrong use (exit code 2) and plain words after some tasks."""
 
     def run(self, argv: list[str] | None = None, exit: bool = True) -> None:  # noqa: A002 - invoke's name
         """Run and end the process with the right code."""
@@ -46,7 +47,7 @@ class BringupProgram(Program):
             sys.exit(exc.result.exited)
 
     def _wrong_use(self, message: str, words: list[str]) -> UsageError:
-        tasks = {name: task for name, task in self.namespace.tasks.items()} if self.namespace else {}
+        tasks = dict(self.namespace.tasks) if self.namespace else {}
         task = next((tasks[word] for word in words[1:] if word in tasks), None)
         hint = f"{self.binary} --help shows the tasks, {self.binary} TASK --help the flags of one"
         unknown = re.search(r"No idea what '(.+)' is", message)
@@ -63,23 +64,20 @@ class BringupProgram(Program):
 
 
 def fold_positionals(words: list[str]) -> list[str]:
-    """Give the logs of `diagnose LOG...` and `-` the form of a flag, which is all that invoke's parser knows.
+    """Give plain words after a task (`diagnose LOG...`, `list gpus`) the form of a flag: invoke's parser knows no other.
 
     `--list` and `-l`, which invoke's own program has, show the tasks here as well.
     """
     if words[1:2] in (["--list"], ["-l"]):
         return [words[0], "--help"]
-    if "diagnose" not in words[1:]:
+    at = next((index for index, word in enumerate(words) if index and word in FREE_WORDS), 0)
+    if not at:
         return words
-    at = words.index("diagnose", 1)
-    out, rest = words[: at + 1], words[at + 1 :]
+    out, flag = words[: at + 1], FREE_WORDS[words[at]]
     free = True
-    for word in rest:
-        if free and (word == "-" or not word.startswith("-")):
-            out.append(f"--log={word}")
-        else:
-            out.append(word)
-        free = word not in DIAGNOSE_VALUES
+    for word in words[at + 1 :]:
+        out.append(f"{flag}={word}" if free and (word == "-" or not word.startswith("-")) else word)
+        free = word not in TAKE_VALUE
     return out
 
 

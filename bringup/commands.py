@@ -11,8 +11,8 @@ from typing import Any
 from bringup.cli import print_json
 from bringup.errors import BringupError, BuildError, InstallError, UsageError, VerifyError
 from bringup.model.plan import Decision, Phase, Plan, Request
-from bringup.system.layout import Settings
 from bringup.report import Console, Silent, duration, level_lines, nothing_to_do, plan_lines, summary_lines
+from bringup.system.layout import Settings
 
 
 def build(request: Request, settings: Settings, *, dry_run: bool, json: bool) -> int | None:
@@ -35,7 +35,7 @@ def build(request: Request, settings: Settings, *, dry_run: bool, json: bool) ->
     try:
         seconds = execute(session)
     except BringupError as exc:
-        explain_failure(exc, request, session.plan)
+        explain_failure(exc, session.plan)
         raise
     finally:
         levels = read_levels(session)
@@ -75,7 +75,7 @@ def closing_lines(session: Any, levels: Any) -> list[str]:
     plan, layout = session.plan, session.context.layout
     gpu = plan.target.gpu.name
     lines = ["", f"  environment  {layout.env}", f"  evidence     {layout.verify_json}"]
-    if any(level.status != "OK" for level in levels) or len(levels) < 5:  # noqa: PLR2004 - five levels in all
+    if any(level.status != "OK" for level in levels) or len(levels) < 5:
         lines.append(f"  next         on a machine with the GPU: invoke verify --gpu {gpu} --stack {plan.stack.name}")
     lines.append(f"               a shell in it: invoke shell --gpu {gpu} --stack {plan.stack.name}")
     return lines
@@ -88,7 +88,7 @@ def read_levels(session: Any) -> Any:
     return levels_of(session.context.layout.verify_json, session.plan.environment)
 
 
-def explain_failure(exc: BringupError, request: Request, plan: Plan) -> None:
+def explain_failure(exc: BringupError, plan: Plan) -> None:
     """Run diagnose on the log of a failed step and show its answer, when it has one."""
     if not exc.log or not isinstance(exc, (BuildError, InstallError, VerifyError)):
         return
@@ -138,7 +138,7 @@ def phase(request: Request, settings: Settings, last: str) -> int | None:
     try:
         seconds = execute(session, only=lambda step: step.id in ids)
     except BringupError as exc:
-        explain_failure(exc, request, session.plan)
+        explain_failure(exc, session.plan)
         raise
     console.line(f"{session.plan.target.id}: {last} is done in {duration(seconds)}")
     for step in chosen:

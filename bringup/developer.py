@@ -27,22 +27,23 @@ def run_lint() -> int:
     env = process_environment()
     tools = Path(sys.executable).parent
     worst = 0
-    for argv in (
-        [tools / "ruff", "check", "."],
-        [tools / "ruff", "format", "--check", "."],
-        [tools / "mypy"],
-        [tools / "shellcheck", *_scripts(root)],
+    for tool, words in (
+        ("ruff", ["check", "."]),
+        ("ruff", ["format", "--check", "."]),
+        ("mypy", []),
+        ("shellcheck", _scripts(root)),
     ):
-        print(f"$ {argv[0].name} {' '.join(str(word) for word in argv[1:])}", flush=True)
-        worst = max(worst, pass_through(argv, cwd=root, env=env))
+        print(f"$ {tool} {' '.join(words)}", flush=True)
+        worst = max(worst, pass_through([tools / tool, *words], cwd=root, env=env))
     stale = write_generated(data_root(), check=True)
     for path in stale:
         print(f"out of date: {path} (make it anew with: invoke schema)")
     return worst or (2 if stale else 0)
 
 
-def _scripts(root: Path) -> list[Path]:
-    return sorted([root / "invokew", root / ".ci/run", *root.glob("scripts/*.sh"), *root.glob("tests/gpu/*.sh")])
+def _scripts(root: Path) -> list[str]:
+    found = [root / "invokew", root / ".ci/run", *root.glob("scripts/*.sh"), *root.glob("tests/gpu/*.sh")]
+    return sorted(str(path.relative_to(root)) for path in found)
 
 
 def _checkout() -> Path:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -77,6 +77,31 @@ def open_session(request: Request, settings: Settings, reporter: Reporter) -> Se
     env = base_environment()
     machine = this_machine()
     gpu = find_gpu(request.gpu, catalogue, env)
+    stack = catalogue.stack(request.stack or gpu.stack)
+    refused: list[TargetError] = []
+    for cuda in (request.cuda,) if request.cuda else stack.cuda:
+        asked = replace(request, cuda=cuda)
+        try:
+            return _session_for(asked, settings, reporter, catalogue=catalogue, gpu=gpu, env=env, machine=machine)
+        except TargetError as exc:
+            refused.append(exc)
+    if len({exc.message for exc in refused}) == 1:
+        raise refused[0]
+    lines = "\n".join(f"  CUDA {cuda}: {exc.message}" for cuda, exc in zip(stack.cuda, refused, strict=True))
+    msg = f"stack {stack.name} cannot be built for {gpu.title} here:\n{lines}"
+    raise TargetError(msg, hint=refused[0].hint)
+
+
+def _session_for(
+    request: Request,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    catalogue: Catalogue,
+    gpu: Gpu,
+    env: Mapping[str, str],
+    machine: Machine,
+) -> Session:
     target, stack = resolve_target(request, catalogue, gpu=gpu, machine=machine.arch)
     lock = _lock_of(stack, catalogue)
     user_env = process_environment()
@@ -99,13 +124,9 @@ def open_session(request: Request, settings: Settings, reporter: Reporter) -> Se
     )
     store = Store(settings.cache / "store")
     state = TargetState(layout, store)
-    toolchain = survey_toolchain(
-        target, packages, around, host_compiler=request.host_compiler, gccs=catalogue.gccs
-    )
+    toolchain = survey_toolchain(target, packages, around, host_compiler=request.host_compiler, gccs=catalogue.gccs)
     hooks = {name: [file_hash(path) for path in hook_files(settings.data, name)] for name in packages}
-    plan = make_plan(
-        request, target, stack, packages, toolchain=toolchain, lock=lock, hooks=hooks, state=state
-    )
+    plan = make_plan(request, target, stack, packages, toolchain=toolchain, lock=lock, hooks=hooks, state=state)
     memory = int(request.memory_gib * GIB) if request.memory_gib else int(machine.memory_bytes * MEMORY_SHARE)
     context = Context(
         plan=plan,
@@ -169,7 +190,9 @@ def _patch_hashes(data: Path, stack: Stack) -> dict[Path, str]:
     return found
 
 
-def execute(session: Session, *, only: Callable[[Step], bool] | None = None, options: verify.Options | None = None) -> float:
+def execute(
+    session: Session, *, only: Callable[[Step], bool] | None = None, options: verify.Options | None = None
+) -> float:
     """Carry the plan out and return the wall-clock seconds.
 
     Args:
@@ -283,7 +306,9 @@ def check_before(session: Session, steps: tuple[Step, ...]) -> None:
                     f"{step.package}: one compiler takes up to {need:g} GiB and this machine has "
                     f"{session.machine.memory_bytes / GIB:.1f} GiB"
                 )
-                raise TargetError(msg, hint="build on a machine with more memory, or raise the limit of the cgroup or job")
+                raise TargetError(
+                    msg, hint="build on a machine with more memory, or raise the limit of the cgroup or job"
+                )
     fetches = [step for step in steps if step.phase is Phase.FETCH and step.decision is Decision.RUN]
     sources = [
         source
@@ -299,7 +324,7 @@ def check_before(session: Session, steps: tuple[Step, ...]) -> None:
 def _interruptible() -> Iterator[None]:
     """Let SIGTERM (a scheduler that ends the job) do what Ctrl-C does."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():

@@ -55,7 +55,7 @@ def with_flags(body: Callable[[Flags], int | None], *groups: dict[str, tuple[Any
             inspect.Parameter(key.replace("-", "_"), inspect.Parameter.POSITIONAL_OR_KEYWORD, default=_default(default))
         )
 
-    def task_body(c: InvokeContext, **values: Any) -> None:
+    def task_body(_c: InvokeContext, **values: Any) -> None:
         from bringup.cli import guarded  # noqa: PLC0415 - the program imports the tasks
 
         merged = {key.replace("-", "_"): default for key, (default, _) in flags.items()} | values

@@ -65,9 +65,13 @@ def _toolchains(catalogue: Catalogue) -> list[dict[str, Any]]:
         limits = f"gcc {release.host.gcc_min} to {release.host.gcc_max}, driver {release.driver_compat} or newer"
         found.append({"name": f"cuda {release.version}", "exact": release.release, "from": ways, "limits": limits})
     for python in catalogue.pythons.values():
-        found.append({"name": f"python {python.version}", "exact": python.uv, "from": ["system", "uv", "debs"], "limits": ""})
+        found.append(
+            {"name": f"python {python.version}", "exact": python.uv, "from": ["system", "uv", "debs"], "limits": ""}
+        )
     for gcc in catalogue.gccs.values():
-        found.append({"name": f"gcc {gcc.version}", "exact": str(gcc.version), "from": ["system", "debs"], "limits": ""})
+        found.append(
+            {"name": f"gcc {gcc.version}", "exact": str(gcc.version), "from": ["system", "debs"], "limits": ""}
+        )
     return found
 
 

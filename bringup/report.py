@@ -7,13 +7,15 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from bringup.context import Outcome
 from bringup.errors import BringupError
 from bringup.model.hooks import Progress
 from bringup.model.plan import Decision, Phase, Plan, Step
 from bringup.model.verify import Level, Status
+
+if TYPE_CHECKING:
+    from bringup.context import Outcome
 
 # Seconds between two progress lines of one step where the output is not a terminal.
 QUIET_SECONDS = 20.0
@@ -21,12 +23,12 @@ QUIET_SECONDS = 20.0
 
 def duration(seconds: float) -> str:
     """Return seconds as people say them: "0.4 s", "12 s", "3 min 05 s", "1 h 20 min"."""
-    if seconds < 10:  # noqa: PLR2004
+    if seconds < 10:
         return f"{seconds:.1f} s"
-    if seconds < 60:  # noqa: PLR2004
+    if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:  # noqa: PLR2004
+    if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
@@ -80,7 +82,7 @@ class Console:
             self._shown.pop(step.id, None)
         self.line(f"  done  {label(step):<28} {duration(seconds):>12}  {outcome.note}".rstrip())
 
-    def failed(self, step: Step, error: BringupError, seconds: float) -> None:
+    def failed(self, step: Step, error: BringupError, seconds: float) -> None:  # noqa: ARG002 - shown at the end
         """Say that a step failed; the reason follows at the end."""
         with self._lock:
             self._shown.pop(step.id, None)

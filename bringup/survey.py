@@ -52,7 +52,12 @@ class Surroundings:
 
 
 def survey_toolchain(
-    target: Target, packages: Mapping[str, Package], around: Surroundings, *, host_compiler: str, gccs: Mapping[str, GccRelease]
+    target: Target,
+    packages: Mapping[str, Package],
+    around: Surroundings,
+    *,
+    host_compiler: str,
+    gccs: Mapping[str, GccRelease],
 ) -> Toolchain:
     """Return the toolchain of a target as it is or would be.
 

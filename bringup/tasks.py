@@ -150,7 +150,10 @@ for body, groups in (
     (lint, (DEBUG,)),
 ):  # fmt: skip
     ns.add_task(with_flags(body, *groups))
-listing = with_flags(list_, {"what": ("", "recipes, stacks, gpus or toolchains; everything without it")}, DATA, JSON, DEBUG, name="list")
-listing.positional = ["what"]
-ns.add_task(listing)
-
+ns.add_task(
+    with_flags(
+        list_,
+        {"what": ("", "recipes, stacks, gpus or toolchains; everything without it")}, DATA, JSON, DEBUG,
+        name="list",
+    )
+)  # fmt: skip

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from bringup.cli import print_json
-from bringup.config.catalogue import load_catalogue
+from bringup.config.catalogue import Catalogue, load_catalogue
 from bringup.config.load import nearest
 from bringup.engine import Session, open_session, take_ready_tools
 from bringup.errors import BringupError, InstallError, UsageError, VerifyError
+from bringup.formats.wheel import WheelName
 from bringup.model.plan import Decision, Phase, Request, Step
-from bringup.model.verify import Level, LevelName, Status
+from bringup.model.verify import Level, LevelName, Status, level_from_checks
 from bringup.phases import verify
 from bringup.report import Silent, level_lines
 from bringup.system.fs import read_json
 from bringup.system.layout import Layout, Settings
 from bringup.system.runlock import run_lock
+from bringup.verify.conflicts import plain
+from bringup.verify.native_code import NativeCode
 from bringup.verify.static import check_wheel_static
 
 
@@ -133,7 +136,7 @@ def verify_wheel(request: Request, settings: Settings, wheel: Path, *, json: boo
     gpu = catalogue.gpu(request.gpu)
     rules = wheel_rules(catalogue, wheel, gpu.machine_code.exact, gpu.machine_code.any)
     checks = check_wheel_static(wheel, rules)
-    level = verify.level_from_checks(LevelName.STATIC, checks, seconds=0.0)
+    level = level_from_checks(LevelName.STATIC, checks, seconds=0.0)
     if json:
         print_json({"schema": 1, "wheel": wheel.name, "level": level})
     else:
@@ -143,23 +146,22 @@ def verify_wheel(request: Request, settings: Settings, wheel: Path, *, json: boo
     return None
 
 
-def wheel_rules(catalogue: Any, wheel: Path, exact: str, native: tuple[str, ...]) -> list[verify.static.NativeCode]:
+def wheel_rules(catalogue: Catalogue, wheel: Path, exact: str, native: tuple[str, ...]) -> list[NativeCode]:
     """Return what the recipe of a wheel promises; every library must run on the GPU if no recipe knows the wheel."""
-    from bringup.formats.wheel import WheelName  # noqa: PLC0415
-    from bringup.verify.conflicts import plain  # noqa: PLC0415
-
     name = plain(WheelName.parse(wheel.name).distribution)
     for recipe in catalogue.recipes.values():
         if name in {plain(one) for one in (recipe.distribution, *recipe.extra_distributions)}:
             top = name.replace("-", "_")
-            rules = [rule for rule in recipe.native_code if len(recipe.extra_distributions) == 0 or rule.glob.startswith(top)]
+            rules = [
+                rule for rule in recipe.native_code if len(recipe.extra_distributions) == 0 or rule.glob.startswith(top)
+            ]
             return [
-                verify.static.NativeCode(
+                NativeCode(
                     glob=rule.glob, archs=(exact,) if rule.code == "exact" else native, exempt=rule.exempt, why=rule.why
                 )
                 for rule in rules
             ]
-    return [verify.static.NativeCode(glob="**/*.so", archs=native)]
+    return [NativeCode(glob="**/*.so", archs=native)]
 
 
 def environment_variables(request: Request, settings: Settings) -> dict[str, str]:

@@ -24,7 +24,9 @@ GIB = 1 << 30
 
 def package_jobs(package: Package, ctx: Context) -> int:
     """Return how many compilers of this package may run: the run's jobs, or fewer where memory sets the limit."""
-    by_memory = int(ctx.memory_bytes / GIB / package.build.memory_per_job_gib) if package.build.memory_per_job_gib else 0
+    by_memory = (
+        int(ctx.memory_bytes / GIB / package.build.memory_per_job_gib) if package.build.memory_per_job_gib else 0
+    )
     return max(1, min(ctx.jobs, by_memory or ctx.jobs))
 
 
@@ -99,9 +101,7 @@ def fill(text: str, values: Mapping[str, str], *, where: str) -> str:
     return re.sub(r"\{\{|\}\}|\{([a-z_]+(?:\.[A-Za-z0-9._-]+)?)\}", value, text)
 
 
-def _toolchain(
-    package: Package, ctx: Context, place: Path, env: dict[str, str], values: Mapping[str, str]
-) -> None:
+def _toolchain(package: Package, ctx: Context, place: Path, env: dict[str, str], values: Mapping[str, str]) -> None:
     gcc, cuda = ctx.tools.gcc, ctx.tools.cuda
     if gcc is None:
         msg = f"{package.name}: the host compiler comes before the build"
@@ -142,8 +142,12 @@ def find_tools(tools: tuple[str, ...], bin_dir: Path, ctx: Context) -> dict[str,
         name = Requirement(wanted).name
         found, version = tool_version(wanted, facts=facts, env=user)
         if found is None:
-            msg = f"this package needs {wanted}, and " + (f"{name} here is {version}" if version else f"there is no {name}")
-            raise PrepareError(msg, hint=f"install {wanted} (no root needed), or choose a variant of the recipe without it")
+            msg = f"this package needs {wanted}, and " + (
+                f"{name} here is {version}" if version else f"there is no {name}"
+            )
+            raise PrepareError(
+                msg, hint=f"install {wanted} (no root needed), or choose a variant of the recipe without it"
+            )
         point_link(bin_dir / name, found)
         if name == "cargo":
             if (found.parent / "rustc").exists():

@@ -223,7 +223,7 @@ def _shown_value(data: Any, steps: list[str]) -> str:
     except (KeyError, IndexError, TypeError, ValueError):
         return ""
     text = repr(value)
-    return f" (value: {text if len(text) <= 80 else text[:77] + '...'})"  # noqa: PLR2004
+    return f" (value: {text if len(text) <= 80 else text[:77] + '...'})"
 
 
 def _remove(data: Any, steps: list[str]) -> bool:

@@ -107,7 +107,9 @@ def _type(hint: Any) -> str:
     if hint is Any:
         return "any"
     if isinstance(hint, type) and not args:
-        return {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}.get(hint.__name__, hint.__name__)
+        return {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}.get(
+            hint.__name__, hint.__name__
+        )
     if hasattr(hint, "__metadata__"):
         pattern = next((meta.pattern for meta in hint.__metadata__ if getattr(meta, "pattern", None)), "")
         return _type(args[0]) + (f" matching {pattern}" if pattern else "")

@@ -7,7 +7,6 @@ from enum import StrEnum
 import msgspec
 
 
-
 class Category(StrEnum):
     """When a failure shows itself, from the first configure step to a serving process."""
 

@@ -21,7 +21,9 @@ from bringup.model.plan import Package, Step
 from bringup.system import process
 from bringup.system.fs import make_dir, remove_tree
 
-KILLED = re.compile(r"\bKilled\b|signal 9|SIGKILL|exit (?:code|status) 137|died due to signal 9|cannot allocate memory", re.I)
+KILLED = re.compile(
+    r"\bKilled\b|signal 9|SIGKILL|exit (?:code|status) 137|died due to signal 9|cannot allocate memory", re.IGNORECASE
+)
 
 
 def run(package: Package, step: Step, ctx: Context, *, inputs: Mapping[str, Any]) -> Outcome:

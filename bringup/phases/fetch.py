@@ -1,4 +1,4 @@
-"""Phase fetch: every source of a package is in the cache, checked. The only phase of a package that uses the network."""
+"""Phase fetch: every source of a package is in the cache, checked. No other phase of a package uses the network."""
 
 from __future__ import annotations
 
@@ -58,7 +58,6 @@ def all_sources(package: Package) -> Iterator[tuple[str, SimpleSource]]:
 
 def fetch_one(package: Package, source: SimpleSource, step: Step, ctx: Context) -> Path:
     """Fetch one source and return the file, or the git mirror that holds its commit."""
-
     on_bytes = ctx.bytes_progress(step)
     offline, cache = ctx.request.offline, ctx.downloads
     mirror = find_mirror(ctx.request.debian_mirror) if ctx.request.debian_mirror else None

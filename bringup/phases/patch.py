@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bringup.context import Context, Outcome
 from bringup.errors import PatchError
-from bringup.formats.source_archive import unpack_archive
 from bringup.formats.deb import unpack_deb
+from bringup.formats.source_archive import unpack_archive
 from bringup.formats.wheel import unpack_wheel
 from bringup.model.plan import Package, Step
 from bringup.model.recipe import AssembledSource, DebSource, GitSource, SdistSource, SimpleSource, WheelSource

@@ -17,6 +17,7 @@ from bringup.toolchain.gcc_debs import provide_gcc
 from bringup.toolchain.host_compiler import find_gcc
 from bringup.toolchain.python import PythonPlaces, provide_python
 
+
 def python(step: Step, ctx: Context) -> Outcome:
     """Find or unpack the target's Python.
 

@@ -18,7 +18,7 @@ from bringup.errors import VerifyError
 from bringup.formats.wheel import WheelName
 from bringup.formats.wheel_installed import record_of_installed
 from bringup.model.hooks import Progress
-from bringup.model.plan import Package, Step
+from bringup.model.plan import Step
 from bringup.model.recipe import NativeCode
 from bringup.model.verify import Check, Level, LevelName, Status, VerifyReport, level_from_checks
 from bringup.system import process
@@ -115,15 +115,13 @@ def _judge(levels: Sequence[Level], options: Options, ctx: Context) -> None:
             raise VerifyError(msg, hint=f"the evidence is in {ctx.layout.verify_json}")
 
 
-def _run_level(
-    name: LevelName, step: Step, ctx: Context, options: Options, devices: Sequence[Device]
-) -> Level:
+def _run_level(name: LevelName, step: Step, ctx: Context, options: Options, devices: Sequence[Device]) -> Level:
     started = time.monotonic()
     if name is LevelName.STATIC:
         checks = static_checks(ctx, step)
         return level_from_checks(name, checks, seconds=round(time.monotonic() - started, 2))
     if name is LevelName.IMPORT:
-        return _script(name, "import_level.py", step, ctx, options, _import_setup(ctx, step, devices))
+        return _script(name, "import_level.py", step, ctx, options, _import_setup(ctx, devices))
     reason = unable(name, ctx, devices)
     if reason:
         check = Check(id=f"{name}.gpu", status=Status.SKIPPED, required=True, why=reason)
@@ -137,7 +135,9 @@ def unable(name: LevelName, ctx: Context, devices: Sequence[Device]) -> str:
     wanted = {LevelName.FLASHINFER: "flashinfer", LevelName.SGLANG: "sglang"}.get(name)
     if wanted and wanted not in ctx.plan.packages:
         return f"the stack {ctx.plan.stack.name} has no {wanted}"
-    command = f"on a machine with an {gpu.title.removeprefix('NVIDIA ')}: invoke verify --gpu {gpu.name} --stack {ctx.plan.stack.name} --level {name}"
+    where = gpu.title.removeprefix("NVIDIA ")
+    stack = ctx.plan.stack.name
+    command = f"on a machine with an {where}: invoke verify --gpu {gpu.name} --stack {stack} --level {name}"
     if not devices:
         return f"no GPU is visible here; {command}"
     if all(device.capability != gpu.capability.rstrip("af") for device in devices):
@@ -200,10 +200,10 @@ class _Setup:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-def _import_setup(ctx: Context, step: Step, devices: Sequence[Device]) -> _Setup:
+def _import_setup(ctx: Context, devices: Sequence[Device]) -> _Setup:
     """Write what the import level is to check; without a driver, its child alone sees the generated stub of libcuda."""
     folder = make_dir(ctx.layout.root / "verify")
-    packages = [package for package in ctx.plan.packages.values()]
+    packages = list(ctx.plan.packages.values())
     variables: dict[str, str] = {}
     driver = "the machine's own libcuda"
     if not devices and ctx.tools.cuda is not None and any(package.recipe.import_stub for package in packages):

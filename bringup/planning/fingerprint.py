@@ -1,4 +1,4 @@
-"""Fingerprints: a hash over everything that can change a result, kept with its inputs so that a difference has a name."""
+"""Fingerprints: a hash over all that can change a result, kept with its inputs, so that a difference has a name."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def _strip(data: Any) -> Any:
     if isinstance(data, dict):
         # Where only a tag is known, the tag says what the source is.
         unsure = data.get("commit") == "unrecorded"
-        return {key: _strip(value) for key, value in data.items() if key not in _NOT_CONTENT or (unsure and key == "tag")}
+        return {
+            key: _strip(value) for key, value in data.items() if key not in _NOT_CONTENT or (unsure and key == "tag")
+        }
     if isinstance(data, list):
         return [_strip(value) for value in data]
     return data

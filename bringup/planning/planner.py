@@ -210,7 +210,12 @@ def _toolchain_steps(toolchain: Toolchain) -> list[Step]:
         decision = Decision.REUSE if tool.ready else Decision.RUN
         steps.append(
             Step(
-                package=name, phase=Phase.PREPARE, decision=decision, why=tool.why, fingerprint=tool.identity, after=after
+                package=name,
+                phase=Phase.PREPARE,
+                decision=decision,
+                why=tool.why,
+                fingerprint=tool.identity,
+                after=after,
             )
         )
     return steps
@@ -279,7 +284,12 @@ def _package_steps(
 def _step(name: str, phase: Phase, done: bool, why: str, print_: str, after: tuple[str, ...]) -> Step:
     decision = Decision.REUSE if done else Decision.RUN
     return Step(
-        package=name, phase=phase, decision=decision, why="done before" if done else why, fingerprint=print_, after=after
+        package=name,
+        phase=phase,
+        decision=decision,
+        why="done before" if done else why,
+        fingerprint=print_,
+        after=after,
     )
 
 

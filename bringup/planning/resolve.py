@@ -55,17 +55,13 @@ def _choose_cuda(request: Request, catalogue: Catalogue, stack: Stack, gpu: Gpu)
         near = nearest(wanted, list(catalogue.cuda))
         msg = f"unknown CUDA release {request.cuda!r}; known: {', '.join(catalogue.cuda)}"
         raise UsageError(msg, hint=f"--cuda {near}" if near else "invoke list toolchains shows them all")
-    for name in (wanted,) if wanted else stack.cuda:
-        problem = _cuda_problem(catalogue.cuda[name], gpu)
-        if not problem:
-            break
-        if wanted or name == stack.cuda[-1]:
-            able = [release.version for release in catalogue.cuda.values() if not _cuda_problem(release, gpu)]
-            others = [stack.name for stack in catalogue.stacks.values() if set(stack.cuda) & set(able)]
-            hint = f"CUDA that can: {', '.join(able) or 'none that bringup knows'}"
-            raise TargetError(problem, hint=hint + (f"; stacks for it: {', '.join(others)}" if others else ""))
-    else:
-        name = stack.cuda[0]
+    name = wanted or stack.cuda[0]
+    problem = _cuda_problem(catalogue.cuda[name], gpu)
+    if problem:
+        able = [release.version for release in catalogue.cuda.values() if not _cuda_problem(release, gpu)]
+        others = [one.name for one in catalogue.stacks.values() if set(one.cuda) & set(able)]
+        hint = f"CUDA that can: {', '.join(able) or 'none that bringup knows'}"
+        raise TargetError(problem, hint=hint + (f"; stacks for it: {', '.join(others)}" if others else ""))
     if wanted and wanted not in stack.cuda:
         msg = f"stack {stack.name} is for CUDA {' or '.join(stack.cuda)}, not {wanted}"
         able = [other.name for other in catalogue.stacks.values() if wanted in other.cuda]
@@ -78,7 +74,9 @@ def _cuda_problem(release: CudaRelease, gpu: Gpu) -> str:
     digits = code.rstrip("af")
     wanted = f"{digits[:-1]}.{digits[-1]}{code[len(digits) :]}"
     if wanted not in release.capabilities:
-        return f"nvcc {release.nvcc} of CUDA {release.version} cannot make {gpu.machine_code.exact} code for {gpu.title}"
+        return (
+            f"nvcc {release.nvcc} of CUDA {release.version} cannot make {gpu.machine_code.exact} code for {gpu.title}"
+        )
     if Version(release.version) < Version(gpu.cuda.min):
         return f"{gpu.title} needs CUDA {gpu.cuda.min} or newer, not {release.version}"
     if gpu.cuda.before and Version(release.version) >= Version(gpu.cuda.before):
@@ -127,7 +125,9 @@ def resolve_packages(
             near = nearest(name, list(stack.packages))
             msg = f"stack {stack.name} has no package {name!r}; it has {', '.join(stack.packages)}"
             raise UsageError(msg, hint=f"did you mean {near}?" if near else "")
-    graph = {name: [need for need in catalogue.recipes[name].needs if need in stack.packages] for name in stack.packages}
+    graph = {
+        name: [need for need in catalogue.recipes[name].needs if need in stack.packages] for name in stack.packages
+    }
     order = graphlib.TopologicalSorter(graph).static_order()
     return {
         name: _resolve_package(request, catalogue, target, stack, name, tuple(graph[name]), patch_hash, missing_tools)
@@ -187,7 +187,9 @@ def _resolve_package(
         native_code=_native_code(recipe, target, version, published=isinstance(source, WheelSource)),
         built=built,
         notes=tuple(
-            line for line in (fallback_note, *(f"{name}: {one.note}" for one in overlays if one.note and not one.warn)) if line
+            line
+            for line in (fallback_note, *(f"{name}: {one.note}" for one in overlays if one.note and not one.warn))
+            if line
         ),
         warnings=tuple(warnings),
     )
@@ -200,9 +202,7 @@ def _build_of(
     return overlays, _overlay(recipe, variant, overlays)
 
 
-def _native_code(
-    recipe: Recipe, target: Target, version: RecipeVersion, *, published: bool
-) -> tuple[NativeCode, ...]:
+def _native_code(recipe: Recipe, target: Target, version: RecipeVersion, *, published: bool) -> tuple[NativeCode, ...]:
     rules = recipe.prebuilt_native_code if published else recipe.native_code
     capability = target.gpu.capability.rstrip("af")
     return tuple(

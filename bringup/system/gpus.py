@@ -42,7 +42,7 @@ def visible_devices(env: Mapping[str, str]) -> tuple[Device, ...]:
         return ()
     if done.returncode:
         return ()
-    rows = [line.split(", ") for line in done.output.splitlines() if line.count(", ") == 3]  # noqa: PLR2004
+    rows = [line.split(", ") for line in done.output.splitlines() if line.count(", ") == 3]
     return tuple(
         Device(name=row[0], capability=row[1], driver=row[2], memory_mib=int(row[3]) if row[3].isdigit() else 0)
         for row in rows

@@ -27,22 +27,49 @@ class Cause:
     line: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Signature:
+    id: str
+    pattern: re.Pattern[str]
+    with_text: re.Pattern[str] | None
+    without_text: re.Pattern[str] | None
+    cause: str
+    fix: tuple[str, ...]
+
+    def applies(self, text: str) -> bool:
+        if self.with_text and not self.with_text.search(text):
+            return False
+        return not (self.without_text and self.without_text.search(text))
+
+
 @cache
-def _signatures() -> tuple[tuple[str, re.Pattern[str], str, tuple[str, ...]], ...]:
+def _signatures() -> tuple[_Signature, ...]:
     path = Path(__file__).with_name("failures.toml")
     rows = tomllib.loads(path.read_text(encoding="utf-8"))["failure"]
-    return tuple((row["id"], re.compile(row["pattern"]), row["cause"], tuple(row["fix"])) for row in rows)
+    return tuple(
+        _Signature(
+            id=row["id"],
+            pattern=re.compile(row["pattern"]),
+            with_text=re.compile(row["with"]) if "with" in row else None,
+            without_text=re.compile(row["without"]) if "without" in row else None,
+            cause=row["cause"],
+            fix=tuple(row["fix"]),
+        )
+        for row in rows
+    )
 
 
 def classify(text: str) -> Cause:
     """Return the cause of the failure that `text` tells of; the last error line when no signature matches."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for name, pattern, cause, fix in _signatures():
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    for signature in _signatures():
+        if not signature.applies(text):
+            continue
         for line in lines:
-            found = pattern.search(line)
-            if found:
+            if found := signature.pattern.search(line):
                 groups = ("", *(group or "" for group in found.groups()))
-                return Cause(id=name, sentence=_sentence(cause.format(*groups), fix), fix=fix, line=line[:400])
+                sentence = _sentence(signature.cause.format(*groups), signature.fix)
+                return Cause(id=signature.id, sentence=sentence, fix=signature.fix, line=line[:400])
     line = _last_error(lines)
     return Cause(id=None, sentence=f"Not a known failure: {line}", fix=(), line=line)
 

@@ -13,13 +13,12 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-HERE = Path(__file__).resolve().parent
-if str(HERE) not in sys.path:
-    sys.path.insert(0, str(HERE))
-
-from level_io import Result, parser, run_level  # noqa: E402
+if TYPE_CHECKING:
+    from bringup.verify.levels.level_io import Result, parser, run_level
+else:
+    from level_io import Result, parser, run_level
 
 
 def check_package(result: Result, package: dict[str, str], site: Path) -> None:

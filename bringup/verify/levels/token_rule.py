@@ -99,10 +99,22 @@ def judge(
     *,
     margins: Sequence[Sequence[float]],
     bounds: Sequence[Sequence[float]],
+    reference: Sequence[Sequence[int]] | None = None,
     allowed: float = MAX_DIFFERING,
     min_distinct: int = MIN_DISTINCT,
 ) -> Verdict:
-    """Apply the rule; `margins` and `bounds` are the fp32 reference's, by sequence and step."""
+    """Apply the rule to `got`.
+
+    Args:
+        expected: tokens that should come, by sequence.
+        got: tokens that came.
+        margins: lead of the fp32 reference's best logit at each step.
+        bounds: what rounding can turn around at each step.
+        reference: tokens of the fp32 reference, if `expected` are another program's: where that one left the
+            reference earlier than `got` leaves it, margin and bound are those of the step where it left.
+        allowed: share of sequences that may differ.
+        min_distinct: distinct tokens that `got` must hold.
+    """
     differences = []
     for number, tokens in enumerate(expected):
         mine = got[number] if number < len(got) else ()
@@ -110,8 +122,10 @@ def judge(
         if step is None:
             continue
         in_range = step < len(tokens) and step < len(mine)
-        margin = margins[number][step] if in_range else math.inf
-        bound = bounds[number][step] if in_range else 0.0
+        left = first_difference(reference[number], tokens) if reference else None
+        at = step if left is None else min(step, left)
+        known = in_range and at < len(margins[number])
+        margin, bound = (margins[number][at], bounds[number][at]) if known else (math.inf, 0.0)
         differences.append(
             Difference(
                 sequence=number, step=step, expected=tokens[step] if step < len(tokens) else -1,

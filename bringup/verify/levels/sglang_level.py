@@ -1,0 +1,279 @@
+"""Level `sglang`: an engine with a llama captures its graphs, and its greedy tokens are right.
+
+Three children, one after another: the reference (transformers, float32, which also writes the small llama), the
+engine with decode and piecewise graphs, and the engine without any. Tokens of all three must agree by the rule of
+token_rule.py, nothing may be compiled while the engines run, and the capture is read from the engine and its log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bringup.verify.levels import engine_log, jit_caches, level_io, token_rule
+else:
+    import engine_log
+    import jit_caches
+    import level_io
+    import token_rule
+
+HERE = Path(__file__).resolve().parent
+TOKENS = 64
+BATCHES = (1, 8, 64)
+SMALL_MODEL_MEMORY = 0.3
+"""Share of the GPU for the small llama's cache when nothing else is asked; SGLang's own default would take 0.85."""
+
+ENGINE_ENV = {
+    "NCCL_NVLS_ENABLE": "0",  # NVLink multicast needs rights that containers often lack
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "PYTHONUNBUFFERED": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # Without it FlashInfer compiles its norms in-process with CuTe DSL, although the built ones are there.
+    "FLASHINFER_USE_CUDA_NORM": "1",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """One finished engine run: its document, log facts, and what was compiled meanwhile."""
+
+    name: str
+    status: int
+    seconds: float
+    document: dict[str, Any]
+    log: str
+    captured: engine_log.Captured
+    compiled: list[jit_caches.Compiled]
+
+    @property
+    def ready(self) -> bool:
+        """True if the engine came up and did all it was asked."""
+        return self.status == 0 and "bench" in self.document
+
+
+class Session:
+    """Runs the children of one verification in one work folder."""
+
+    def __init__(self, options: argparse.Namespace, work: Path) -> None:
+        self.options, self.work = options, work
+        self._deadline = time.monotonic() + options.time_limit - 15
+        self._env = dict(ENGINE_ENV)
+        self._env["FLASHINFER_DISABLE_JIT"] = "" if options.allow_jit or options.harvest else "1"
+
+    def left(self) -> float:
+        """Seconds until the level's time limit."""
+        return max(self._deadline - time.monotonic(), 1.0)
+
+    def reference(self) -> tuple[dict[str, Any] | None, str]:
+        """Run the reference; returns its document, None if it failed, and its log."""
+        out, options = self.work / "reference.json", self.options
+        argv: list[str | Path] = [sys.executable, HERE / "fp32_reference.py", "--model", self.model, "--out", out]
+        argv += ["--tokens", str(TOKENS), *(["--prompts", options.prompts] if options.prompts else ["--make"])]
+        status, _, log = level_io.run_child(argv, log=self.work / "reference.log", env=self._env, limit_s=self.left())
+        return (json.loads(out.read_text(encoding="utf-8")) if status == 0 and out.exists() else None), log
+
+    @property
+    def model(self) -> Path:
+        """The checkpoint: the one asked for, or the small llama's folder."""
+        return Path(self.options.model or self.work / "small-llama")
+
+    def engine(self, name: str, task: dict[str, Any], *extra: str, tp: int) -> Engine:
+        """Run one engine and collect what it left."""
+        out, wanted = self.work / f"{name}.json", self.work / f"{name}-task.json"
+        wanted.write_text(json.dumps(task), encoding="utf-8")
+        out.unlink(missing_ok=True)
+        folders = jit_caches.roots({**os.environ, **self._env})
+        before = jit_caches.snapshot(folders)
+        argv = [sys.executable, HERE / "engine_child.py", "--model", self.model, "--task", wanted, "--out", out]
+        argv += ["--started", repr(time.time()), "--tp", str(tp), *self._sizes(), *extra]
+        status, seconds, log = level_io.run_child(
+            argv, log=self.work / f"{name}.log", env=self._env, limit_s=self.left()
+        )
+        items = jit_caches.compiled(before, jit_caches.snapshot(folders))
+        if self.options.harvest and self.options.harvest_into:
+            jit_caches.harvest(folders, items, self.options.harvest_into / name)
+        document = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+        return Engine(
+            name=name, status=status, seconds=seconds, document=document, log=log,
+            captured=engine_log.read(log), compiled=items,
+        )
+
+    def _sizes(self) -> list[str]:
+        options, sizes = self.options, []
+        memory = options.mem_fraction_static
+        if memory is None and not options.model:
+            memory = SMALL_MODEL_MEMORY
+        if memory is not None:
+            sizes += ["--mem-fraction-static", str(memory)]
+        if options.cuda_graph_max_bs is not None:
+            sizes += ["--cuda-graph-max-bs", str(options.cuda_graph_max_bs)]
+        return sizes
+
+
+def report_engine(result: level_io.Result, engine: Engine, *, harvest: bool) -> bool:
+    """Checks that hold for every engine; False if it did not come through."""
+    evidence = {key: value for key, value in engine.document.items() if key not in ("tokens", "scored")}
+    evidence |= {"seconds": engine.seconds, "captured": engine.captured.evidence(), "tokens": engine.document.get("tokens")}
+    evidence["compiled"] = [{"cache": item.cache, "name": item.name, "files": list(item.files)[:4]} for item in engine.compiled]
+    result.evidence[engine.name] = evidence
+    if not engine.ready:
+        result.fail_from(f"{engine.name}.runs", engine.log, evidence={"exit": engine.status})
+        return False
+    ready, first = engine.document["ready_s"], engine.document["first_token_s"]
+    result.add(f"{engine.name}.runs", True, f"ready after {ready:.1f} s, first token after {first:.1f} s")
+    told = jit_caches.describe(engine.compiled)
+    if harvest:
+        result.warnings += [f"{engine.name}: compiled at run time: {told}"] if told else []
+    else:
+        why = f"compiled at run time: {told}" if told else "nothing was compiled at run time"
+        result.add(f"{engine.name}.no-compilation", not engine.compiled, why)
+    return True
+
+
+def report_graphs(result: level_io.Result, engine: Engine, *, piecewise: bool) -> None:
+    """Decode and piecewise graphs were captured, as the engine's API and its log say, and steps ran from them."""
+    server, seen = engine.document.get("server", {}), engine.captured
+    memory = server.get("memory_usage", {}).get("graph")
+    sizes = [int(size) for size in server.get("cuda_graph_bs") or []]
+    agreed = bool(sizes) and seen.decode_sizes == sizes and "decode" in seen.seconds and memory is not None
+    result.add(
+        f"{engine.name}.decode-graphs", agreed,
+        f"{len(seen.decode_sizes)} decode graphs captured in {seen.seconds.get('decode', 0):.2f} s, {memory} GB by the engine's count"
+        if agreed else f"the engine speaks of {len(sizes)} decode graphs, its log of {len(seen.decode_sizes)} "
+        f"({'with' if 'decode' in seen.seconds else 'without'} the line that ends the capture)",
+    )
+    if piecewise:
+        wanted = server.get("piecewise_cuda_graph_tokens") or []
+        done = bool(wanted) and "piecewise" in seen.seconds and bool(seen.piecewise_sizes)
+        result.add(
+            f"{engine.name}.piecewise-graphs", done,
+            f"{len(seen.piecewise_sizes)} piecewise graphs captured in {seen.seconds.get('piecewise', 0):.2f} s"
+            if done else "no piecewise graph was captured; the log says why near `piecewise`",
+        )
+    for kind in ("Prefill", "Decode") if piecewise else ("Decode",):
+        yes, no = (seen.steps.get(f"{kind} {flag}", 0) for flag in (True, False))
+        result.add(
+            f"{engine.name}.{kind.lower()}-from-graph", yes > 0, f"{yes} of {yes + no} logged {kind.lower()} steps ran from a graph"
+        )
+
+
+def report_tokens(
+    result: level_io.Result, name: str, expected: Sequence[Sequence[int]], got: Sequence[Sequence[int]], reference: dict[str, Any]
+) -> None:
+    """Apply the token rule and keep its verdict."""
+    verdict = token_rule.judge(
+        expected, got, margins=reference["margins"], bounds=reference["bounds"], reference=reference["tokens"]
+    )
+    result.add(name, verdict.passed, verdict.why, evidence={"rule": token_rule.STATED_BOUND, **verdict.evidence()})
+
+
+def report_logprobs(result: level_io.Result, engine: Engine, reference: dict[str, Any]) -> None:
+    """Log probabilities of the chosen tokens, as far as the tokens are the reference's, within the same bound."""
+    scored, worst, over, count = engine.document.get("scored"), 0.0, 0, 0
+    if not scored:
+        result.skip(f"{engine.name}.logprobs", "not asked for", required=False)
+        return
+    rows = zip(reference["tokens"], scored["tokens"], scored["logprobs"], reference["logprobs"], reference["bounds"], strict=False)
+    for expected, got, mine, theirs, bounds in rows:
+        for step in range(len(expected)):
+            if step >= len(got) or got[step] != expected[step]:
+                break
+            difference, count = abs(mine[step] - theirs[step]), count + 1
+            worst, over = max(worst, difference), over + (difference > bounds[step])
+    share = over / count if count else 1.0
+    result.add(
+        f"{engine.name}.logprobs", share <= 0.01,
+        f"{over} of {count} log probabilities lie outside the bound (1 % may), the largest difference is {worst:.3f}",
+    )
+
+
+def report_speed(result: level_io.Result, graph: Engine, eager: Engine) -> None:
+    """Latency and throughput with and without graphs, as ratios."""
+    rows = []
+    for fast, slow in zip(graph.document["bench"], eager.document["bench"], strict=False):
+        ratio = slow["step_s"] / fast["step_s"] if fast["step_s"] > 0 else 0.0
+        rows.append({
+            "batch": fast["batch"], "graph_ms_per_token": fast["step_s"] * 1e3, "eager_ms_per_token": slow["step_s"] * 1e3,
+            "graph_tokens_per_s": fast["tokens_per_s"], "eager_tokens_per_s": slow["tokens_per_s"], "speedup": ratio,
+        })
+    result.evidence["speed"] = rows
+    if rows and statistics.median(row["speedup"] for row in rows) < 1.0:
+        result.warnings.append("decoding from graphs is not faster than without: " + str(rows))
+
+
+def level(result: level_io.Result, options: argparse.Namespace, work: Path) -> None:
+    """All checks of the level."""
+    result.evidence["gpus"] = level_io.gpus()
+    if len(result.evidence["gpus"]) < options.tp:
+        why = f"needs {options.tp} GPU(s), nvidia-smi shows {len(result.evidence['gpus'])}; run it on a node that has them"
+        result.skip("gpu", why, required=True)
+        return
+    session = Session(options, work)
+    reference, log = session.reference()
+    if reference is None:
+        result.fail_from("reference", log)
+        return
+    result.evidence["reference"] = reference
+    distinct = len({token for row in reference["tokens"] for token in row})
+    result.add("reference", True, f"{len(reference['tokens'])} sequences in float32, {distinct} distinct tokens")
+    task = {"prompts": reference["prompts"], "count": TOKENS, "logprobs": True, "batches": list(BATCHES), "vocab": reference["vocab"]}
+    flags = [] if options.piecewise else ["--no-piecewise"]
+    graph = session.engine("graph", task, *flags, tp=options.tp)
+    if report_engine(result, graph, harvest=options.harvest):
+        report_graphs(result, graph, piecewise=options.piecewise)
+        report_tokens(result, "graph.tokens", reference["tokens"], graph.document["tokens"], reference)
+        report_logprobs(result, graph, reference)
+    eager = session.engine("eager", task, "--eager", tp=options.tp)
+    if report_engine(result, eager, harvest=options.harvest):
+        report_tokens(result, "eager.tokens", reference["tokens"], eager.document["tokens"], reference)
+    if graph.ready and eager.ready:
+        report_tokens(result, "graph-equals-eager", eager.document["tokens"], graph.document["tokens"], reference)
+        report_speed(result, graph, eager)
+    if options.tp > 1 and graph.ready:
+        single = session.engine("tp1", {**task, "logprobs": False, "batches": []}, *flags, tp=1)
+        if report_engine(result, single, harvest=options.harvest):
+            report_tokens(result, f"tp{options.tp}-equals-tp1", single.document["tokens"], graph.document["tokens"], reference)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the level."""
+    parser = level_io.parser(__doc__ or "", limit_s=900)
+    parser.add_argument("--model", type=Path, help="a real llama checkpoint instead of the small one")
+    parser.add_argument("--prompts", type=Path, help="JSON lines with `ids` or `text`; needed with --model")
+    parser.add_argument("--tp", type=int, default=1, help="tensor parallelism over NCCL")
+    parser.add_argument("--mem-fraction-static", type=float)
+    parser.add_argument("--cuda-graph-max-bs", type=int)
+    parser.add_argument("--no-piecewise", dest="piecewise", action="store_false")
+    parser.add_argument("--allow-jit", action="store_true", help="let FlashInfer compile what was not built ahead")
+    parser.add_argument("--harvest-into", type=Path, help="with --harvest: where what was compiled is copied")
+    parser.add_argument("--work", type=Path, help="folder for logs and the checkpoint; a temporary one otherwise")
+    options = parser.parse_args(argv)
+    if options.model and not options.prompts:
+        parser.error("--model needs --prompts FILE, JSON lines with `ids` or `text`")
+    if options.prompts and not options.model:
+        parser.error("--prompts needs --model: the small llama comes with its own")
+
+    def body(result: level_io.Result) -> None:
+        if options.work:
+            options.work.mkdir(parents=True, exist_ok=True)
+            level(result, options, options.work)
+            return
+        with tempfile.TemporaryDirectory(prefix="sglang-level-") as folder:
+            level(result, options, Path(folder))
+
+    return level_io.run_level("sglang", body, out=options.json, limit_s=options.time_limit)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
