@@ -85,8 +85,8 @@ def locate(files: Sequence[IndexFile], *, env: Mapping[str, str] | None = None) 
     """
     sizes = {file.sha256: file.size for file in files}
     found: dict[str, Wanted] = {}
-    for batch in _batches(files):
-        for sha256, url in _compile(batch, env=base_environment() if env is None else env):
+    for batch in batches(files):
+        for sha256, url in look_up(batch, env=base_environment() if env is None else env):
             if sha256 in sizes:
                 name = unquote(urlsplit(url).path.rpartition("/")[2])
                 found[sha256] = Wanted(url=url, sha256=sha256, filename=name, size=sizes[sha256])
@@ -131,20 +131,20 @@ def fetch_index_file(
     return fetch_index_files([file], cache, offline=offline, on_bytes=on_bytes)[sha256]
 
 
-def _batches(files: Iterable[IndexFile]) -> list[dict[str, str]]:
+def batches(files: Iterable[IndexFile]) -> list[dict[str, str]]:
     """Split into sets in which each project has one version, because uv resolves a set to one version each."""
-    batches: list[dict[str, str]] = []
+    groups: list[dict[str, str]] = []
     for name, version in sorted({(str(canonicalize_name(file.name)), file.version) for file in files}):
-        for batch in batches:
+        for batch in groups:
             if name not in batch:
                 batch[name] = version
                 break
         else:
-            batches.append({name: version})
-    return batches
+            groups.append({name: version})
+    return groups
 
 
-def _compile(batch: Mapping[str, str], *, env: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+def look_up(batch: Mapping[str, str], *, env: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     with tempfile.TemporaryDirectory(prefix="bringup-locate-") as folder:
         wanted, answer = Path(folder, "requirements.in"), Path(folder, "pylock.toml")
         wanted.write_text("".join(f"{name}=={version}\n" for name, version in batch.items()))
@@ -159,14 +159,14 @@ def _compile(batch: Mapping[str, str], *, env: Mapping[str, str]) -> Iterable[tu
         )
         if done.returncode != 0:
             raise _failure(done.output, batch)
-        return list(_files(tomllib.loads(answer.read_text())))
+        return list(_files(tomllib.loads(answer.read_text()), Path(folder)))
 
 
-def _files(lock: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _files(lock: Mapping[str, Any], folder: Path) -> Iterable[tuple[str, str]]:
     for package in lock.get("packages", []):
         for entry in [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]:
             sha256 = entry.get("hashes", {}).get("sha256", "")
-            address = entry.get("url") or (Path(entry["path"]).resolve().as_uri() if "path" in entry else "")
+            address = entry.get("url") or ((folder / entry["path"]).resolve().as_uri() if "path" in entry else "")
             if sha256 and address:
                 yield sha256, address
 
