@@ -1,7 +1,7 @@
 """Debian binary packages, read without dpkg and without root.
 
 A .deb is an `ar` archive of `debian-binary`, `control.tar.*` and `data.tar.*` (deb(5)). The tar is streamed: a package
-of a gigabyte of which only the headers are wanted costs its decompression and no disk.
+of a gigabyte of which only the headers are wanted costs the decompression of the blocks that hold them, and no disk.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import IO, cast
 
 from bringup.errors import StorageError
 from bringup.formats.archive import CHUNK, ArchiveError, Destination, copy_stream, member_parts
+from bringup.formats.xz import XzBlocks
 
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER = 60
@@ -97,7 +98,9 @@ def parse_control(text: str) -> dict[str, str]:
     return fields
 
 
-def write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...], to: Destination, deb: Path) -> bool:
+def write_member(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...], to: Destination, deb: Path
+) -> bool:
     """Write one member; True for a file or link, False for a folder."""
     if member.isdir():
         to.folder(parts)
@@ -147,13 +150,28 @@ def _open_tar(deb: Path, prefix: str) -> Iterator[tarfile.TarFile]:
     with deb.open("rb") as file:
         for name, offset, size in _ar_members(file, deb):
             if name == prefix or name.startswith(f"{prefix}."):
+                suffix = name.removeprefix(prefix)
+                blocks = _in_blocks(file, offset, size) if suffix == ".xz" else None
+                if blocks is not None:
+                    with tarfile.open(fileobj=blocks, mode="r:", errorlevel=2) as tar:
+                        yield tar
+                    return
                 raw = io.BufferedReader(_Window(file, offset, size), CHUNK)
-                stream = _decompressed(raw, name.removeprefix(prefix), deb)
+                stream = _decompressed(raw, suffix, deb)
                 with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, errorlevel=2) as tar:
                     yield tar
                 return
     msg = f"{deb.name}: no {prefix} inside; this is not a Debian package"
     raise ArchiveError(msg)
+
+
+def _in_blocks(file: IO[bytes], offset: int, size: int) -> IO[bytes] | None:
+    """Return the data as a file that skips blocks without reading them; None where there are none to skip."""
+    try:
+        blocks = XzBlocks(file, offset, size)
+    except ValueError:
+        return None  # damaged, which the ordinary reader says better, or several streams, which it can read
+    return cast("IO[bytes]", io.BufferedReader(blocks, 1 << 17)) if blocks.blocks > 1 else None
 
 
 def _ar_members(file: IO[bytes], deb: Path) -> Iterator[tuple[str, int, int]]:

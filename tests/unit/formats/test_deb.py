@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_xz import xz_of
 
 from bringup.formats.archive import ArchiveError
 from bringup.formats.deb import parse_control, read_control, unpack_deb
@@ -243,3 +244,21 @@ def test_reads_what_dpkg_writes(tmp_path):
     assert read_control(deb)["Package"] == "p"
     assert unpack_deb(deb, tmp_path / "out") == ["usr/lib/data", "usr/lib/link"]
     assert (tmp_path / "out/usr/lib/link").read_bytes() == (root / "usr/lib/data").read_bytes()
+
+
+def test_packages_written_in_blocks(tmp_path):
+    """As dpkg-deb writes large ones: what is between the wanted files is skipped."""
+    entries = [entry(f"./usr/{name}", data=name.encode() * 40_000) for name in "abcdefgh"]
+    data = tar_of(*entries)
+    blocks = xz_of(*(data[at : at + 100_000] for at in range(0, len(data), 100_000)))
+    deb = tmp_path / "big.deb"
+    deb.write_bytes(ar_of(("debian-binary", b"2.0\n"), ("data.tar.xz", blocks)))
+    assert unpack_deb(deb, tmp_path / "one", keep=lambda name: name == "usr/e") == ["usr/e"]
+    assert (tmp_path / "one/usr/e").read_bytes() == b"e" * 40_000
+    assert len(unpack_deb(deb, tmp_path / "all")) == 8
+    for name in "abcdefgh":
+        assert (tmp_path / "all/usr" / name).read_bytes() == name.encode() * 40_000
+    whole = deb.read_bytes()
+    deb.write_bytes(whole[:300] + bytes(20) + whole[320:])
+    with pytest.raises(ArchiveError):
+        unpack_deb(deb, tmp_path / "all")
