@@ -145,6 +145,11 @@ def batches(files: Iterable[IndexFile]) -> list[dict[str, str]]:
 
 
 def look_up(batch: Mapping[str, str], *, env: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Return hash and address of every file of some exact versions, one version of each project.
+
+    Raises:
+        FetchError: no network, or the index does not have a project or version.
+    """
     with tempfile.TemporaryDirectory(prefix="bringup-locate-") as folder:
         wanted, answer = Path(folder, "requirements.in"), Path(folder, "pylock.toml")
         wanted.write_text("".join(f"{name}=={version}\n" for name, version in batch.items()))
