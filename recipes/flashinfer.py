@@ -206,10 +206,14 @@ def _environment(ctx: HookContext) -> dict[str, str]:
 def _compile(ctx: HookContext, manifest: Mapping[str, Any]) -> None:
     """Run ninja once over everything that is not there yet."""
     pending = [module for module in manifest["modules"] if not module["done"]]
-    units = [unit for module in pending for unit in module["units"]]
+    beside = ctx.python.parent / "ninja"
+    # Any -j switches off ninja's part in a shared job budget.
+    shared = "--jobserver" in ctx.env.get("MAKEFLAGS", "")
+    argv = [beside if beside.is_file() else "ninja", "-C", manifest["state"], *([] if shared else [f"-j{ctx.jobs}"])]
+    units = _left(ctx, argv, [unit for module in pending for unit in module["units"]])
     reused = len(manifest["modules"]) - len(pending)
     ctx.message(f"FlashInfer: {len(units)} units of {len(pending)} modules to compile, {reused} modules are there")
-    if not units:
+    if not pending:
         return
     limit = manifest["heavy_mib"]
     watch = Watch(
@@ -225,15 +229,24 @@ def _compile(ctx: HookContext, manifest: Mapping[str, Any]) -> None:
         if watch.line(text, now):
             ctx.progress(watch.progress(now))
 
-    beside = ctx.python.parent / "ninja"
-    # Any -j switches off ninja's part in a shared job budget.
-    shared = "--jobserver" in ctx.env.get("MAKEFLAGS", "")
-    argv = [beside if beside.is_file() else "ninja", "-C", manifest["state"], *([] if shared else [f"-j{ctx.jobs}"])]
     ctx.progress(watch.progress(time.monotonic()))
     try:
         ctx.run(argv, env={"NINJA_STATUS": NINJA_STATUS}, what="compile the FlashInfer kernels", on_line=on_line)
     except BuildError as exc:
         raise _named(exc, watch, ctx.jobs) from exc
+
+
+def _left(ctx: HookContext, argv: list[str | Path], units: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the units that ninja would compile: an interrupted build has left some of their objects."""
+    if not units:
+        return []
+    would = Watch(costs={unit["name"]: 0.0 for unit in units})
+
+    def on_line(text: str) -> None:
+        would.line(text, 0.0)
+
+    ctx.run([*argv, "-n"], env={"NINJA_STATUS": NINJA_STATUS}, what="see what is left to compile", on_line=on_line)
+    return [unit for unit in units if unit["name"] in would.done]
 
 
 def _named(exc: BuildError, watch: Watch, jobs: int) -> BuildError:

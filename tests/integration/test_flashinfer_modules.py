@@ -9,6 +9,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,21 @@ def test_one_more_family_compiles_only_that(bench, built):
     assert bench.messages[-1] == "FlashInfer: 1 units of 1 modules to compile, 2 modules are there"
 
 
+def test_an_interrupted_build_goes_on_where_it_was(bench, built):
+    def stop(progress: Progress) -> None:
+        if progress.done == 1:
+            raise KeyboardInterrupt
+
+    options = {"families": ["quantization", "cascade"]}
+    with pytest.raises(KeyboardInterrupt):
+        hook.build(replace(bench.context(options, bench.folder / "stopped"), progress=stop))
+    bench.build(options, "resumed")
+    left = bench.progress[-1].total  # the second compiler may have been done in the same moment
+    assert left in (2, 3)
+    assert bench.messages[-1] == f"FlashInfer: {left} units of 2 modules to compile, 0 modules are there"
+    assert bench.progress[-1].done == left
+
+
 def test_a_changed_header_compiles_what_is_affected_whatever_its_time(bench, built):
     header = bench.source / "include" / "flashinfer" / "page.cuh"
     before, times = header.read_text(), header.stat()
@@ -212,8 +228,7 @@ def test_a_changed_header_compiles_what_is_affected_whatever_its_time(bench, bui
 
 def test_no_gpu_architecture_other_than_hopper_gets_fa3(bench, tmp_path):
     ctx = bench.context({"families": ["prefill-fa3", "page"]}, tmp_path)
-    changed = {name: getattr(ctx, name) for name in ctx.__dataclass_fields__} | {"arch": {"flashinfer": "8.0"}}
-    manifest = hook._generate(HookContext(**changed), hook.read_options(ctx.options))
+    manifest = hook._generate(replace(ctx, arch={"flashinfer": "8.0"}), hook.read_options(ctx.options))
     assert [module["label"] for module in manifest["modules"]] == ["page"]
     assert "prefill-fa3 is left out" in bench.messages[-1]
 
