@@ -27,7 +27,7 @@ _JIT = re.compile(
 )
 _CAPTURE = re.compile(r"Capture cuda graph|cuda_graph_runner|CUDAGraph|capture_begin|capture_end")
 _PIP = re.compile(
-    r"Building wheel|Getting requirements to build|pip-build-env|build_meta|Preparing metadata|Collecting \S|Failed to build `|uv pip|Resolved \d+ package"
+    r"pip/_(?:internal|vendor)|_in_process|Building wheel|Getting requirements to build|pip-build-env|build_meta|Preparing metadata|Collecting \S|Failed to build `|uv pip|Resolved \d+ package"
 )
 
 
@@ -65,7 +65,7 @@ def _unknown(
     rows = "\n".join([line.core, *(row.core for row in _rows_after(hit, item.no, 6))])
     for advice, pattern in knowledge.advice:
         found = pattern.search(line.core) or pattern.search(rows)
-        if found:
+        if found and _is_near(advice.near, hit):
             values = {**_DEFAULTS, **facts, **{name: text or "" for name, text in found.groupdict().items()}}
             return Finding(
                 id=None,
@@ -89,6 +89,10 @@ def _unknown(
         search=search_phrase(line.core),
         **common,  # type: ignore[arg-type]
     )
+
+
+def _is_near(pattern: str, hit: Hit) -> bool:
+    return not pattern or any(re.search(pattern, line.core) for line in (*hit.before, *hit.after[:40]))
 
 
 def _place(item: Scored) -> tuple[Hit, Line]:

@@ -90,6 +90,8 @@ def load_knowledge(folder: Path | None = None) -> Knowledge:
             issues[issue.id] = _compile_issue(issue, path, problems)
         for kind in content.advice:
             pattern = _compile(kind.pattern, f"{path}: advice {kind.name}: pattern", problems)
+            if kind.near:
+                _compile(kind.near, f"{path}: advice {kind.name}: near", problems)
             problems += _placeholders(kind.name, (*kind.fix, kind.cause), {*pattern.groupindex}, path)
             advice.append((kind, pattern))
     for item in issues.values():

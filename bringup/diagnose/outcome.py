@@ -54,8 +54,8 @@ _PROBE_PATH = re.compile(
     r"|sanitycheckc|testfile\.c|CompilerIdC|\btest_compile\b|\bcheck_\w+\.(?:c|cc|cpp|cu):|\btry_\w+\.c)"
 )
 _PROBE_BEFORE = re.compile(
-    r"(?:-- )?Performing .{0,80}[Tt]est|Run Build Command|Determining (?:if|the)|checking (?:for|whether|if|how) |"
-    r"Checking (?:if|for|whether) |failed with the following output:|Build command line|-- Check for working"
+    r"(?:Performing .{0,80}[Tt]est .{0,200}failed|Run Build Command|Determining (?:if|the)|Build command line"
+    r"|.{0,200}failed with the following output:|configure:\d+: (?:checking|gcc|cc|g\+\+)|\s*Command line: )"
 )
 _DEALT_WITH = re.compile(
     r"(?i)(?:\bwill retry\b|\bretrying\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"

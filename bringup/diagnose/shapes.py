@@ -49,6 +49,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     # --- noise: looks like an error, is none
     ("check", Weight.NONE, Category.CONFIGURE, r"(?:-- |checking |Checking |Looking for |Performing |Check(?:ing)? )"),
     ("trace", Weight.NONE, Category.COMPILE, r"\++ (?!\S{1,80}==)\S"),
+    ("gcc", Weight.STRONG, Category.COMPILE, r"(?:warning: [\w.+-]{1,80}@[\w.+-]{1,40}|cargo:warning=[^:]{0,200}): ?.{0,300}:\d+: (?:fatal )?error: "),
     ("warning", Weight.NONE, Category.COMPILE, r"(?:\S+: )?(?:\[?[Ww]arning\]?|WARNING|DEPRECATION|note|remark|Note)\b\s*[:：]"),
     ("warning", Weight.NONE, Category.COMPILE, r"[^\s:]{1,400}(?::\d+){1,2}:\s*(?:warning|note|remark|Warnung|注意|警告)"),
     ("warning", Weight.NONE, Category.COMPILE, r"(?:[^\s:()]{1,400}\(\d+\): (?:warning|remark)|(?:[\w.]*\.)?\w*Warning:)"),
@@ -104,7 +105,9 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("npm", Weight.GENERAL, Category.INSTALL, r"npm (?:ERR!|error) "),
     # --- Rust
     ("rustc", Weight.STRONG, Category.COMPILE, r"error(?:\[E\d{4}\])(?:: |$)"),
-    ("cargo", Weight.STRONG, Category.COMPILE, r"error: (?:failed to (?:run custom build|parse|get|load|select|download|fetch|resolve|read)|no matching package|linker `|package `|cannot find|rustc |the lock file|could not find `|feature `|unexpected |expected |unresolved )"),
+    ("cargo", Weight.GENERAL, Category.COMPILE, r"error: failed to run custom build"),
+    ("wrapper", Weight.WRAPPER, Category.COMPILE, r"error occurred(?: in cc-rs)?: [Cc]ommand"),
+    ("cargo", Weight.STRONG, Category.COMPILE, r"error: (?:failed to (?:parse|get|load|select|download|fetch|resolve|read)|no matching package|linker `|package `|cannot find|rustc |the lock file|could not find `|feature `|unexpected |expected |unresolved )"),
     ("panic", Weight.STRONG, Category.COMPILE, r"thread '.{1,60}' (?:\(\d+\) )?panicked at "),
     ("maturin", Weight.WRAPPER, Category.COMPILE, r"(?:💥 )?maturin failed"),
     # --- processes and systems
@@ -135,7 +138,7 @@ TRIGGERS: tuple[str, ...] = (
     "terminate called", "cuda error", "cudaerror", "_status_", "nccl", "out of memory", "error response", "oom",
     "ld: ", "multiple definition", "name resolution", "resolve host", "timed out", "refused", "error: ", "e: ",
     "错误", "錯誤", "fehler", "erreur", "エラー", "오류", "ошибка", "errore", "erro ", "nvrm", "err!", "error (dev)",
-    "errors.", "can't open", "bus error", "aborted", "illegal instruction", "quota exceeded", "error in ", "error at ",
+    "error\x1b", "fatal\x1b", "panicked\x1b", "errors.", "can't open", "bus error", "aborted", "illegal instruction", "quota exceeded", "error in ", "error at ",
 )  # fmt: skip
 
 

@@ -100,6 +100,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Attributes:
         name: short name of the kind.
         pattern: regular expression over the root line; its named groups may be used in `cause` and `fix`.
+        near: expression that must be found in the 60 lines before or the 40 after, if any.
         category: overrides the category that the shape of the line suggests.
         cause: what such a line means.
         fix: what usually helps.
@@ -107,6 +108,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     name: str
     pattern: str
+    near: str = ""
     category: Category | None = None
     cause: str
     fix: tuple[str, ...]
