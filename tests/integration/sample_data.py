@@ -147,9 +147,7 @@ def _recipes(base: str, commits: dict[str, str], patches: dict[str, list[tuple[s
     def recipe(name: str, version: str, **values: object) -> str:
         words = {"needs": [], "patches": [file for file, _ in patches.get(name, [])], "submodules": [], "extras": ""}
         words |= {"requires": ["setuptools", "wheel"], "build": "", "env": "", "more": ""} | values
-        lists = {
-            key: str(value).replace("'", '"') if isinstance(value, list) else value for key, value in words.items()
-        }
+        lists = {key: json.dumps(value) if isinstance(value, list) else value for key, value in words.items()}
         url = f"{base}/{name}.git"
         return RECIPE.format(
             name=name, upper=name.upper(), version=version, url=url, commit=commits[name], **lists
@@ -171,7 +169,8 @@ def _recipes(base: str, commits: dict[str, str], patches: dict[str, list[tuple[s
         "miniext": recipe("miniext", "0.5.0", needs=["minicuda"], submodules=["third_party/miniabi"]),
         "minikernels": recipe(
             "minikernels", "0.3.0", extras=extra, requires=["setuptools", "wheel", "ninja"], build="max_jobs = true",
-            env='  MINIKERNELS_SOURCE_DIR_MINIFMT = "{extra.minifmt}"', more=NATIVE_CODE.format(glob="minikernels/*.so"),
+            env='  MINIKERNELS_SOURCE_DIR_MINIFMT = "{extra.minifmt}"',
+            more=NATIVE_CODE.format(glob="minikernels/*.so"),
         ),
         "minirust": recipe(
             "minirust", "0.2.0", build="cuda = false",

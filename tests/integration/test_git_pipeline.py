@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,10 +35,11 @@ class Pipeline:
     folder: Path
     sample: Sample
     cuda: Path = CUDA_HOME
+    build: Path | None = None
 
     @property
     def build_dir(self) -> Path:
-        return self.folder / "build"
+        return self.build or self.folder / "build"
 
     def start(self, task: str, *flags: str) -> subprocess.Popen[str]:
         env = {name: os.environ[name] for name in os.environ if not name.startswith(("GIT_", "BRINGUP_"))}
@@ -89,10 +91,26 @@ def built(server: GitServer, tmp_path_factory: pytest.TempPathFactory) -> Pipeli
     return pipeline
 
 
+@pytest.fixture
+def other_cuda(tmp_path: Path) -> Iterator[Path]:
+    """A toolkit at another place, one of whose programs differs: bytes behind the end of an ELF file change nothing."""
+    place = tmp_path / "cuda"
+    place.mkdir()
+    for entry in CUDA_HOME.iterdir():
+        if entry.name != "bin":
+            (place / entry.name).symlink_to(entry)
+    shutil.copytree(CUDA_HOME / "bin", place / "bin")
+    with (place / "bin/fatbinary").open("ab") as program:
+        program.write(b"other")
+    yield place
+    shutil.rmtree(place)
+
+
 def test_order_follows_the_needs(built: Pipeline):
-    steps = list(built.plan())
+    decisions = built.plan()
+    steps = list(decisions)
     assert steps.index("minicuda:build") < steps.index("miniext:build")
-    assert all(built.plan()[step] in ("reuse", "skip") for step in steps)
+    assert set(decisions.values()) <= {"reuse", "skip"}
 
 
 def test_patched_tree_with_nested_submodules_is_what_was_built(built: Pipeline):
@@ -137,42 +155,30 @@ def test_second_run_does_nothing_and_works_offline(built: Pipeline, server: GitS
     assert "nothing" in output.lower()
 
 
-def test_offline_rebuild_from_the_cache(built: Pipeline, server: GitServer, tmp_path: Path):
-    """Sources are in the mirrors: a build in an empty folder needs no server; its wheels come out of the store."""
+def test_empty_build_folder_is_filled_from_the_store(built: Pipeline, server: GitServer, tmp_path: Path):
     server.requests.clear()
-    again = Pipeline(folder=built.folder, sample=built.sample)
-    (target,) = built.build_dir.glob("h200-*")
-    target.rename(tmp_path / "moved")
-    try:
-        again.run("build", "--offline")
-        assert again.python("import miniext; print(miniext.quadruple(1))") == "4.0"
-        assert server.requests == []
-    finally:
-        if not target.exists():
-            (tmp_path / "moved").rename(target)
+    again = Pipeline(folder=built.folder, sample=built.sample, build=tmp_path / "build")
+    again.run("build", "--offline")
+    assert again.python("import miniext; print(miniext.quadruple(1))") == "4.0"
+    assert server.requests == []
+    assert not list(tmp_path.glob("build/h200-*/work/*/source"))
 
 
-def test_other_toolkit_configures_afresh(server: GitServer, built: Pipeline, tmp_path: Path):
-    """The kept build/ names the old toolkit; with another one at another place it may not be used."""
-    other = tmp_path / "cuda-other"
-    other.symlink_to(CUDA_HOME)
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for entry in CUDA_HOME.iterdir():
-        (copy / entry.name).symlink_to(entry)
+def test_other_toolkit_configures_afresh_offline(built: Pipeline, server: GitServer, other_cuda: Path):
+    """What depends on the toolkit is built again, from the mirrors alone, and not in what the old one configured."""
     (source,) = built.build_dir.glob("h200-*/work/minicuda/source")
     cache = source / "build/CMakeCache.txt"
-    before = cache.read_text()
-    assert f"{built.build_dir}" in before
-    cache.write_text(
-        before.replace("CMAKE_CUDA_COMPILER:", "X_CMAKE_CUDA_COMPILER:")
-        + "CMAKE_CUDA_COMPILER:FILEPATH=/old/cuda/bin/nvcc\n"
-    )
-    for entry in (built.folder / "cache/store").rglob("minicuda*.whl"):
-        entry.unlink()
-    output = built.run("build")
-    assert "build/ is configured afresh: CMAKE_CUDA_COMPILER was /old/cuda/bin/nvcc" in output
-    assert "/old/cuda" not in cache.read_text()
+    old = cache.read_text()
+    server.requests.clear()
+    changed = Pipeline(folder=built.folder, sample=built.sample, cuda=other_cuda)
+    decisions = changed.plan()
+    rebuilt = {package for package in ("minicuda", "miniext", "minikernels") if decisions[f"{package}:build"] == "run"}
+    assert {"minicuda", "minikernels"} <= rebuilt
+    output = changed.run("build", "--offline")
+    assert "minicuda: build/ is configured afresh: CMAKE_CUDA_COMPILER was " in output
+    assert server.requests == []
+    assert cache.read_text() != old
+    assert built.python("import minicuda, miniext; print(minicuda.greeting, miniext.quadruple(2))") == "patched 8.0"
 
 
 def test_patch_that_does_not_apply(server: GitServer, tmp_path: Path):
