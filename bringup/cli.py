@@ -68,6 +68,7 @@ def fold_positionals(words: list[str]) -> list[str]:
 
     `--list` and `-l`, which invoke's own program has, show the tasks here as well.
     """
+    words = [_long(word, words[index - 1]) for index, word in enumerate(words) if word != "-o"]
     if words[1:2] in (["--list"], ["-l"]):
         return [words[0], "--help"]
     at = next((index for index, word in enumerate(words) if index and word in FREE_WORDS), 0)
@@ -79,6 +80,11 @@ def fold_positionals(words: list[str]) -> list[str]:
         out.append(f"{flag}={word}" if free and (word == "-" or not word.startswith("-")) else word)
         free = word not in TAKE_VALUE
     return out
+
+
+def _long(word: str, before: str) -> str:
+    """Give the value of `-o`, the only short flag, its long name."""
+    return f"--output={word}" if before == "-o" else word
 
 
 def _leave(error: BringupError) -> NoReturn:

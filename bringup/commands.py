@@ -230,6 +230,26 @@ def knowledge(flags: dict[str, Any]) -> int | None:
     return 2 if problems else None
 
 
+def bundle(request: Request, settings: Settings, flags: dict[str, Any]) -> int | None:
+    """Write a bundle."""
+    from bringup.bundling.write import BundleOptions, write_bundle
+    from bringup.engine import open_session
+    from bringup.housekeeping import parse_size
+
+    console = Console()
+    session = open_session(request, settings, console)
+    out = Path(flags["output"] or f"{request.gpu}.bundle").absolute()
+    options = BundleOptions(
+        out=out,
+        part_size=parse_size(flags["part_size"]),
+        with_toolkit=flags["with_toolkit"],
+        without_torch=flags["without_torch"],
+    )
+    console.line(f"{session.plan.target.id}  stack {session.plan.stack.name}: bundle for a machine without a network")
+    write_bundle(session, options, console.line)
+    return None
+
+
 def shell(request: Request, settings: Settings) -> int | None:
     """Replace this process by a shell in the environment."""
     from bringup.verification import environment_variables

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from bringup.bundling.frozen import Frozen
 from bringup.config.lockfile import Lock
 from bringup.errors import BringupError
 from bringup.model.hooks import Progress
@@ -82,6 +83,7 @@ class Context:
         reporter: tells people.
         tools: the toolchain.
         gccs: compilers that can be unpacked.
+        frozen: what an installed bundle was made with; None elsewhere.
         jobs: compilers at the same time.
         memory_bytes: memory to use.
         stopping: set when the run is to end.
@@ -98,6 +100,7 @@ class Context:
     reporter: Reporter
     tools: Tools
     gccs: Mapping[str, GccRelease]
+    frozen: Frozen | None
     jobs: int
     memory_bytes: int
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from bringup.bundling.frozen import read_frozen
 from bringup.building.recipe_hooks import hook_files
 from bringup.config.catalogue import Catalogue, load_catalogue
 from bringup.config.lockfile import Lock, read_lock
@@ -22,12 +23,12 @@ from bringup.model.recipe import GitSource
 from bringup.model.stack import Stack
 from bringup.phases import build, fetch, install, patch, prepare, tools, verify
 from bringup.planning.locking import check_lock, lock_inputs
-from bringup.planning.planner import make_plan
+from bringup.planning.planner import Toolchain, make_plan
 from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
 from bringup.schedule import run_steps
 from bringup.state import TargetState
 from bringup.store import Store
-from bringup.survey import Surroundings, missing_tools, survey_toolchain
+from bringup.survey import Surroundings, frozen_toolchain, node_environment, missing_tools, survey_toolchain
 from bringup.system.downloads import DownloadCache
 from bringup.system.environ import base_environment, process_environment
 from bringup.system.fs import free_bytes, make_dir, write_json
@@ -51,6 +52,7 @@ class Session:
     context: Context
     state: TargetState
     machine: Machine
+    toolchain: Toolchain
 
     @property
     def plan(self) -> Plan:
@@ -124,7 +126,14 @@ def _session_for(
     )
     store = Store(settings.cache / "store")
     state = TargetState(layout, store)
-    toolchain = survey_toolchain(target, packages, around, host_compiler=request.host_compiler, gccs=catalogue.gccs)
+    frozen = read_frozen(settings.bundle) if settings.bundle else None
+    if frozen and settings.bundle:
+        env = {**env, **node_environment(settings.bundle)}
+        toolchain = frozen_toolchain(frozen, target, around, catalogue.gccs)
+    else:
+        toolchain = survey_toolchain(
+            target, packages, around, host_compiler=request.host_compiler, gccs=catalogue.gccs
+        )
     hooks = {name: [file_hash(path) for path in hook_files(settings.data, name)] for name in packages}
     plan = make_plan(request, target, stack, packages, toolchain=toolchain, lock=lock, hooks=hooks, state=state)
     memory = int(request.memory_gib * GIB) if request.memory_gib else int(machine.memory_bytes * MEMORY_SHARE)
@@ -137,13 +146,14 @@ def _session_for(
         store=store,
         downloads=downloads,
         gccs=catalogue.gccs,
+        frozen=frozen,
         lock=lock,
         reporter=reporter,
         tools=Tools(),
         jobs=request.jobs or machine.cores,
         memory_bytes=memory,
     )
-    return Session(catalogue=catalogue, context=context, state=state, machine=machine)
+    return Session(catalogue=catalogue, context=context, state=state, machine=machine, toolchain=toolchain)
 
 
 def find_gpu(name: str, catalogue: Catalogue, env: Mapping[str, str]) -> Gpu:
@@ -221,7 +231,8 @@ def execute(
 def take_ready_tools(ctx: Context) -> None:
     """Fill in the tools that are there already; their steps do not run."""
     for step in ctx.plan.steps:
-        if step.decision is Decision.REUSE and step.package in TOOL_PHASES:
+        travels = ctx.frozen is None or ctx.frozen.with_toolkit or step.package != "cuda"
+        if step.decision is Decision.REUSE and step.package in TOOL_PHASES and travels:
             TOOL_PHASES[step.package](step, ctx)
 
 

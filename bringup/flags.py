@@ -14,6 +14,7 @@ from typing import Any
 from invoke.context import Context as InvokeContext
 from invoke.tasks import Task
 
+from bringup.bundling.frozen import read_frozen
 from bringup.config.paths import data_root, in_checkout
 from bringup.config.settings import UserSettings, load_settings
 from bringup.errors import UsageError
@@ -78,6 +79,35 @@ def _default(value: Any) -> Any:
     return None if isinstance(value, list) else value
 
 
+def installed_bundle() -> Path | None:
+    """Return the folder of the installed bundle that this program belongs to, if it does."""
+    root = process_environment().get("BRINGUP_BUNDLE", "")
+    return Path(root) if root else None
+
+
+def bundle_flags() -> Flags:
+    """Return the flags that mean the target of the installed bundle.
+
+    Raises:
+        UsageError: this program does not belong to one.
+    """
+    root = installed_bundle()
+    if root is None:
+        msg = "this is not the program of an installed bundle"
+        raise UsageError(msg)
+    known = read_frozen(root)
+    return {
+        "gpu": known.gpu,
+        "stack": known.stack,
+        "cuda": known.cuda,
+        "toolkit": known.toolkit,
+        "host_compiler": "debs",
+        "variant": [f"{name}={value}" for name, value in known.variants.items()],
+        "full": known.full,
+        "offline": True,
+    }
+
+
 def request_from(flags: Flags) -> Request:
     """Return what the flags and the user's settings ask for.
 
@@ -85,6 +115,8 @@ def request_from(flags: Flags) -> Request:
         UsageError: a flag's value cannot be read.
     """
     user = load_settings(process_environment())
+    if installed_bundle():
+        flags = flags | bundle_flags()
     if flags.get("jobs", 0) < 0 or flags.get("memory", 0) < 0:
         msg = f"--jobs {flags.get('jobs')} --memory {flags.get('memory')}: neither can be negative"
         raise UsageError(msg)
@@ -124,6 +156,9 @@ def _pairs(flag: str, values: list[str] | tuple[()]) -> tuple[tuple[str, str], .
 def settings_from(flags: Flags) -> Settings:
     """Return where data, build directory and cache are."""
     env = process_environment()
+    bundle = installed_bundle()
+    if bundle:
+        return Settings(data=data_root(), build=bundle / "build", cache=bundle / "cache", bundle=bundle)
     user: UserSettings = load_settings(env)
     here = data_root() if in_checkout() else Path.cwd()
     chosen = flags.get("build_dir") or user.build_dir

@@ -12,6 +12,7 @@ from typing import cast
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from bringup.bundling.frozen import Frozen
 from bringup.config.catalogue import Catalogue
 from bringup.errors import BringupError, PrepareError, TargetError
 from bringup.model.plan import Package, Target
@@ -146,6 +147,31 @@ def _made_cuda(release: CudaRelease, provider: str, groups: frozenset[str], arou
         download_mib=0 if ready else size,
         disk_mib=0 if ready else data.unpacked_mib,
     )
+
+
+def frozen_toolchain(
+    frozen: Frozen, target: Target, around: Surroundings, gccs: Mapping[str, GccRelease]
+) -> Toolchain:
+    """Return the toolchain of an installed bundle: identities are those of the build, tools are what travelled."""
+    unpacked = python_identity(target.python)
+    place = around.toolchains / f"python-{target.python.version}-debs-{unpacked[:16]}"
+    gcc = pick_gcc(target.cuda, gccs)
+    gcc_there = whole(around.toolchains / f"gcc-{gcc.version}-debs-{gcc_identity(gcc)[:16]}", gcc_identity(gcc))
+    where = "in this bundle" if frozen.with_toolkit else "not in this bundle, and not needed to run"
+    return Toolchain(
+        python=Tool(identity=frozen.python, ready=whole(place, unpacked), why="Python of this bundle"),
+        gcc=Tool(identity=frozen.gcc, ready=gcc_there, why="gcc of this bundle, unpacked"),
+        cuda=Tool(identity=frozen.nvcc, ready=True, why=f"nvcc {target.cuda.nvcc}: {where}"),
+    )
+
+
+def node_environment(bundle: Path) -> dict[str, str]:
+    """Return the variables that make uv take wheels from an installed bundle and from nowhere else."""
+    return {
+        "UV_FIND_LINKS": str(bundle / "wheels"),
+        "UV_NO_INDEX": "1",
+        "UV_CACHE_DIR": str(bundle / "cache/uv"),
+    }
 
 
 def missing_tools(stack: Stack, catalogue: Catalogue, *, facts: FactCache, around: Mapping[str, str]) -> frozenset[str]:

@@ -24,6 +24,12 @@ LEVELS = {
     "cuda-graph-max-bs": (0, "largest batch size captured at level sglang"),
     "harvest": (False, "keep what is compiled at run time, and pack it as a wheel, instead of failing on it"),
 }
+BUNDLE = {
+    "output": ("", "folder to write; TARGET.bundle/ without it"),
+    "part-size": ("60M", "largest size of a part"),
+    "with-toolkit": (False, "add the CUDA toolkit, to compile on the node"),
+    "without-torch": (False, "leave PyTorch and NVIDIA's libraries out; the node has the lock's versions"),
+}
 
 
 def build(flags: Flags) -> int | None:
@@ -79,6 +85,11 @@ def diagnose(flags: Flags) -> int | None:
 def knowledge(flags: Flags) -> int | None:
     """Check the known issues (`--check`), or scaffold a new one from a log (`--new LOG`)."""
     return commands.knowledge(flags)
+
+
+def bundle(flags: Flags) -> int | None:
+    """Write everything that a built target needs on a machine without a network, in parts of a limited size."""
+    return commands.bundle(request_from(flags), settings_from(flags), flags)
 
 
 def shell(flags: Flags) -> int | None:
@@ -141,6 +152,7 @@ for body, groups in (
         ),
     ),
     (knowledge, ({"check": (False, "test every entry"), "new": ("", "log to scaffold an entry from")}, DEBUG)),
+    (bundle, (TARGET, BUNDLE, {"debian-mirror": RUN["debian-mirror"]}, DEBUG)),
     (shell, (TARGET, DEBUG)),
     (env, (TARGET, DEBUG)),
     (clean, ({"target": ("", "target to remove, h200-cu130-cp311"), "all": (False, "everything")}, BUILD_DIR, DEBUG)),

@@ -76,8 +76,8 @@ def load_catalogue(root: Path, *, locks: bool = True) -> Catalogue:
     def read(folder: str, model: type[T]) -> dict[str, T]:
         found: dict[str, T] = {}
         for path in sorted((root / folder).glob("*.toml")):
-            if path.name.endswith(".units.toml"):  # cost tables of a hook, not recipes
-                continue
+            if folder == "recipes" and not path.stem.replace("-", "").isalnum():
+                continue  # flashinfer.units.toml, sglang_prebuild.toml: data of a hook, not a recipe
             name = path.relative_to(root).as_posix()
             value, wrong = load_toml(path, model, name=name)
             problems.extend(wrong)

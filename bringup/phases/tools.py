@@ -34,7 +34,9 @@ def python(step: Step, ctx: Context) -> Outcome:
         offline=ctx.request.offline,
         on_bytes=ctx.bytes_progress(step),
     )
-    found = ctx.tools.python = provide_python(ctx.plan.target.python, places)
+    found = ctx.tools.python = provide_python(
+        ctx.plan.target.python, places, providers=("debs",) if ctx.frozen else ("system", "uv", "debs")
+    )
     return Outcome(note=f"{found.version} ({found.provider})", outputs=(found.executable,))
 
 

@@ -15,11 +15,13 @@ class Settings:
         data: folder of recipes/, toolchains/ and patches/.
         build: build directory.
         cache: cache directory.
+        bundle: folder of an installed bundle, whose plan is the one it was made with; None elsewhere.
     """
 
     data: Path
     build: Path
     cache: Path
+    bundle: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,10 +14,24 @@ from pathlib import Path
 from typing import Any
 
 REPORTED = (
-    "model_path", "attention_backend", "sampling_backend", "dtype", "tp_size", "mem_fraction_static", "page_size",
-    "disable_cuda_graph", "disable_piecewise_cuda_graph", "cuda_graph_max_bs", "cuda_graph_bs",
-    "piecewise_cuda_graph_tokens", "piecewise_cuda_graph_compiler", "chunked_prefill_size", "max_total_num_tokens",
-    "disable_custom_all_reduce", "enable_nccl_nvls", "version",
+    "model_path",
+    "attention_backend",
+    "sampling_backend",
+    "dtype",
+    "tp_size",
+    "mem_fraction_static",
+    "page_size",
+    "disable_cuda_graph",
+    "disable_piecewise_cuda_graph",
+    "cuda_graph_max_bs",
+    "cuda_graph_bs",
+    "piecewise_cuda_graph_tokens",
+    "piecewise_cuda_graph_compiler",
+    "chunked_prefill_size",
+    "max_total_num_tokens",
+    "disable_custom_all_reduce",
+    "enable_nccl_nvls",
+    "version",
 )
 """Server arguments and states that are evidence; the rest of get_server_info() is noise."""
 
@@ -93,8 +107,13 @@ def bench(engine: Any, batch: int, *, vocab: int, count: int = 129, repeats: int
     steps.sort()
     middle = steps[len(steps) // 2]
     return {
-        "batch": batch, "step_s": middle, "step_s_min": steps[0], "step_s_max": steps[-1],
-        "tokens_per_s": batch / middle if middle > 0 else 0.0, "steps": count - 1, "repeats": repeats,
+        "batch": batch,
+        "step_s": middle,
+        "step_s_min": steps[0],
+        "step_s_max": steps[-1],
+        "tokens_per_s": batch / middle if middle > 0 else 0.0,
+        "steps": count - 1,
+        "repeats": repeats,
     }
 
 

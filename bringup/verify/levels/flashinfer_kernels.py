@@ -57,7 +57,9 @@ def _normal(*size: int, seed: int) -> Any:
     return torch.randn(*size, generator=generator, device="cuda").bfloat16()
 
 
-def _paged(result: level_io.Result, flashinfer: Any, name: str, *, tensor_cores: bool, heads: int, kv_heads: int) -> None:
+def _paged(
+    result: level_io.Result, flashinfer: Any, name: str, *, tensor_cores: bool, heads: int, kv_heads: int
+) -> None:
     pages = [-(-length // PAGE) for length in LENGTHS]
     total = sum(pages)
     cache = _normal(total, 2, PAGE, kv_heads, 128, seed=1)
@@ -66,7 +68,9 @@ def _paged(result: level_io.Result, flashinfer: Any, name: str, *, tensor_cores:
     last = torch.tensor([(length - 1) % PAGE + 1 for length in LENGTHS], dtype=torch.int32)
     query = _normal(len(LENGTHS), heads, 128, seed=3)
     wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(_workspace(), "NHD", use_tensor_cores=tensor_cores)
-    wrapper.plan(starts, order, last, heads, kv_heads, 128, PAGE, q_data_type=torch.bfloat16, kv_data_type=torch.bfloat16)
+    wrapper.plan(
+        starts, order, last, heads, kv_heads, 128, PAGE, q_data_type=torch.bfloat16, kv_data_type=torch.bfloat16
+    )
     out = wrapper.run(query, cache)
     worst = 0.0
     for row, length in enumerate(LENGTHS):
@@ -164,7 +168,12 @@ def _close(result: level_io.Result, name: str, got: Any, wanted: Any) -> None:
 
 
 OPERATIONS: dict[str, Check] = {
-    "norm": _rmsnorm, "silu-and-mul": _silu, "rope": _rope, "page": _page, "cascade": _cascade, "sampling": _sampling,
+    "norm": _rmsnorm,
+    "silu-and-mul": _silu,
+    "rope": _rope,
+    "page": _page,
+    "cascade": _cascade,
+    "sampling": _sampling,
 }
 """Other kernels by the name of their check."""
 
@@ -199,24 +208,40 @@ def bandwidth(result: level_io.Result, flashinfer: Any) -> None:
     query = _normal(batch, heads, 128, seed=21)
     speed = copy_bandwidth()
     read = cache.numel() * cache.element_size()
-    rows: dict[str, Any] = {"copy_bytes_per_s": speed, "kv_bytes": read, "batch": batch, "length": length,
-                            "heads": heads, "kv_heads": kv_heads, "limit_ms": read / speed * 1e3}
+    rows: dict[str, Any] = {
+        "copy_bytes_per_s": speed,
+        "kv_bytes": read,
+        "batch": batch,
+        "length": length,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "limit_ms": read / speed * 1e3,
+    }
     for name, tensor_cores in (("decode", False), ("decode-tensor-core-fa2", True)):
         wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(_workspace(), "NHD", use_tensor_cores=tensor_cores)
         wrapper.plan(
             torch.arange(batch + 1, dtype=torch.int32) * (length // PAGE),
             torch.arange(pages, dtype=torch.int32, device="cuda"),
-            torch.full((batch,), PAGE, dtype=torch.int32), heads, kv_heads, 128, PAGE,
-            q_data_type=torch.bfloat16, kv_data_type=torch.bfloat16,
+            torch.full((batch,), PAGE, dtype=torch.int32),
+            heads,
+            kv_heads,
+            128,
+            PAGE,
+            q_data_type=torch.bfloat16,
+            kv_data_type=torch.bfloat16,
         )
         took = _median_ms(lambda wrapper=wrapper: wrapper.run(query, cache))  # type: ignore[misc]
         fraction = rows["limit_ms"] / took
         rows[name] = {"ms": took, "fraction_of_limit": fraction}
         if fraction < BANDWIDTH_FRACTION:
             result.warnings.append(
-                f"{name} over {length} tokens takes {took:.3f} ms, {fraction:.0%} of the speed at which this card copies "
-                f"memory (expected: {BANDWIDTH_FRACTION:.0%} or more): debug flags, a foreign arch or a fallback kernel?"
+                f"{name} over {length} tokens takes {took:.3f} ms, {fraction:.0%} of the speed at which this card "
+                f"copies memory ({BANDWIDTH_FRACTION:.0%} or more is expected): debug flags, foreign arch, fallback?"
             )
     result.evidence["bandwidth"] = rows
     best = max(rows[name]["fraction_of_limit"] for name in ("decode", "decode-tensor-core-fa2"))
-    result.add("bandwidth", best > 0, f"the better decode kernel reaches {best:.0%} of the copy bandwidth {speed / 1e12:.2f} TB/s")
+    result.add(
+        "bandwidth",
+        best > 0,
+        f"the better decode kernel reaches {best:.0%} of the copy bandwidth {speed / 1e12:.2f} TB/s",
+    )

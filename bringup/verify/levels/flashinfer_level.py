@@ -40,8 +40,10 @@ class PagedDecode:
         self._table = order.view(batch, pages).cuda()
         self._rows = torch.arange(batch, device="cuda")
         self._wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(
-            torch.zeros(kernels.WORKSPACE, dtype=torch.uint8, device="cuda"), "NHD",
-            use_cuda_graph=True, use_tensor_cores=tensor_cores,
+            torch.zeros(kernels.WORKSPACE, dtype=torch.uint8, device="cuda"),
+            "NHD",
+            use_cuda_graph=True,
+            use_tensor_cores=tensor_cores,
             paged_kv_indptr_buffer=torch.zeros(batch + 1, dtype=torch.int32, device="cuda"),
             paged_kv_indices_buffer=torch.zeros(batch * pages, dtype=torch.int32, device="cuda"),
             paged_kv_last_page_len_buffer=torch.ones(batch, dtype=torch.int32, device="cuda"),
@@ -54,8 +56,12 @@ class PagedDecode:
             torch.arange(batch + 1, dtype=torch.int32) * used,
             self._table[:, :used].reshape(-1).int(),
             torch.full((batch,), number % kernels.PAGE + 1, dtype=torch.int32),
-            self._shape.heads, self._shape.kv_heads, self._shape.head_dim, kernels.PAGE,
-            q_data_type=torch.bfloat16, kv_data_type=torch.bfloat16,
+            self._shape.heads,
+            self._shape.kv_heads,
+            self._shape.head_dim,
+            kernels.PAGE,
+            q_data_type=torch.bfloat16,
+            kv_data_type=torch.bfloat16,
         )
 
     def attend(self, layer: int, query: Any, key: Any, value: Any, positions: Any) -> Any:
@@ -109,7 +115,9 @@ def level(result: level_io.Result, options: argparse.Namespace) -> None:
     import flashinfer  # type: ignore[import-not-found]  # noqa: PLC0415 - after the environment is set
 
     result.evidence["flashinfer"] = {
-        "version": flashinfer.__version__, "file": flashinfer.__file__, "jit": not os.environ.get("FLASHINFER_DISABLE_JIT"),
+        "version": flashinfer.__version__,
+        "file": flashinfer.__file__,
+        "jit": not os.environ.get("FLASHINFER_DISABLE_JIT"),
     }
     with torch.no_grad():
         graphs(result, flashinfer)
@@ -117,7 +125,9 @@ def level(result: level_io.Result, options: argparse.Namespace) -> None:
             guarded(result, f"kernel.{name}", lambda name=name, check=check: check(result, flashinfer, name))  # type: ignore[misc]
         for name, check in kernels.OPERATIONS.items():
             guarded(
-                result, f"op.{name}", lambda name=name, check=check: check(result, flashinfer, name),  # type: ignore[misc]
+                result,
+                f"op.{name}",
+                lambda name=name, check=check: check(result, flashinfer, name),  # type: ignore[misc]
                 required=name in kernels.NEEDED,
             )
         guarded(result, "bandwidth", lambda: kernels.bandwidth(result, flashinfer))
@@ -133,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.pop("FLASHINFER_DISABLE_JIT", None)
     else:
         os.environ["FLASHINFER_DISABLE_JIT"] = "1"
+        # Otherwise the norms are compiled in-process with CuTe DSL, although the built ones are there.
+        os.environ["FLASHINFER_USE_CUDA_NORM"] = "1"
 
     def body(result: level_io.Result) -> None:
         level(result, options)

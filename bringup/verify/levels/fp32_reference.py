@@ -66,8 +66,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         rows = [decode(model, ids, options.tokens, tested_dtype=options.tested_dtype) for ids in starts]
     columns = {key: [row[key] for row in rows] for key in ("tokens", "margins", "bounds", "logprobs")}
     return {
-        "prompts": starts, **columns, "checkpoint": made, "dtype": options.dtype, "device": device,
-        "layers": model.config.num_hidden_layers, "vocab": model.config.vocab_size, "bound": token_rule.STATED_BOUND,
+        "prompts": starts,
+        **columns,
+        "checkpoint": made,
+        "dtype": options.dtype,
+        "device": device,
+        "layers": model.config.num_hidden_layers,
+        "vocab": model.config.vocab_size,
+        "bound": token_rule.STATED_BOUND,
         "seconds": time.monotonic() - started,
     }
 

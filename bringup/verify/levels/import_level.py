@@ -37,7 +37,9 @@ def check_package(result: Result, package: dict[str, str], site: Path) -> None:
     evidence = {"version": version, "seconds": seconds, "file": str(place)}
     public = version.partition("+")[0]
     if site not in place.resolve().parents:
-        result.add(check, False, f"{package['module']} comes from {place} and not from the environment", evidence=evidence)
+        result.add(
+            check, False, f"{package['module']} comes from {place} and not from the environment", evidence=evidence
+        )
     elif public != package["version"]:
         result.add(check, False, f"{name} is {version} and not {package['version']}", evidence=evidence)
     else:

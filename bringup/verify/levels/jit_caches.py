@@ -22,7 +22,23 @@ from pathlib import Path
 from typing import Any
 
 COMPILED = frozenset(
-    {".so", ".o", ".a", ".cubin", ".fatbin", ".ptx", ".ttir", ".ttgir", ".llir", ".cu", ".cpp", ".c", ".mlir", ".hsaco", ".py"}
+    {
+        ".so",
+        ".o",
+        ".a",
+        ".cubin",
+        ".fatbin",
+        ".ptx",
+        ".ttir",
+        ".ttgir",
+        ".llir",
+        ".cu",
+        ".cpp",
+        ".c",
+        ".mlir",
+        ".hsaco",
+        ".py",
+    }
 )
 """Suffixes of what compilers leave; a lock, a log or a build.ninja written afresh is no compilation."""
 
@@ -66,6 +82,7 @@ def roots(env: Mapping[str, str]) -> dict[str, Path]:
         "sglang": at("SGLANG_CACHE_DIR", home / ".cache" / "sglang") / "torch_compile_cache",
         "deep-gemm": at("SGLANG_DG_CACHE_DIR", home / ".cache" / "deep_gemm"),
         "torch-extensions": at("TORCH_EXTENSIONS_DIR", home / ".cache" / "torch_extensions"),
+        "cute-dsl": at("CUTE_DSL_CACHE_DIR", temporary / user / "cutlass_python_cache"),
         "driver": at("CUDA_CACHE_PATH", home / ".nv" / "ComputeCache"),
     }
 
@@ -178,9 +195,9 @@ def place(source: Path, folders: Mapping[str, Path]) -> list[str]:
     for file, digest in listed.items():
         path = source / file
         if ".." in Path(file).parts or not path.is_file():
-            raise ValueError(f"{source}: {file} of the manifest is not there")  # noqa: EM102, TRY003 - one use
+            raise ValueError(f"{source}: {file} of the manifest is not there")
         if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise ValueError(f"{source}: {file} is not what the manifest says, it was changed or damaged")  # noqa: EM102, TRY003
+            raise ValueError(f"{source}: {file} is not what the manifest says, it was changed or damaged")
     laid = []
     for file in listed:
         cache, _, below = file.partition("/")
@@ -217,6 +234,8 @@ def describe(items: Sequence[Compiled]) -> str:
         names = by_cache.setdefault(item.cache, [])
         if item.name not in names:
             names.append(item.name)
+    if names := by_cache.pop("driver", None):
+        by_cache["PTX compiled by the driver, so a binary has no machine code for this GPU"] = [f"{len(names)} times"]
     return "; ".join(f"{cache}: {', '.join(names)}" for cache, names in by_cache.items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -100,7 +101,9 @@ def parser(description: str, *, limit_s: float) -> argparse.ArgumentParser:
     """Return a parser with the options that every level takes."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--json", type=Path, required=True, help="where the result document goes")
-    made.add_argument("--time-limit", type=float, default=limit_s, help="seconds, then the level fails (default %(default)s)")
+    made.add_argument(
+        "--time-limit", type=float, default=limit_s, help="seconds, then the level fails (default %(default)s)"
+    )
     made.add_argument("--harvest", action="store_true", help="list what is compiled instead of failing on it")
     return made
 
@@ -130,9 +133,10 @@ def run_level(level: str, body: Callable[[Result], None], *, out: Path, limit_s:
 def _time_is_up(result: Result, out: Path, limit_s: float) -> None:
     # A thread, not a signal: a hung CUDA call never returns to the interpreter that would handle the signal.
     stacks = "\n".join(
-        "".join(traceback.format_stack(frame, limit=8)) for frame in sys._current_frames().values()  # noqa: SLF001
+        "".join(traceback.format_stack(frame, limit=8))
+        for frame in sys._current_frames().values()  # noqa: SLF001
     )
-    why = f"not finished after {limit_s:.0f} s; the call it was in is the evidence (raise --time-limit if it is only slow)"
+    why = f"not finished after {limit_s:.0f} s; see where it was in the evidence (or raise --time-limit)"
     result.add("time-limit", False, why, evidence={"stacks": stacks[-4000:]})
     result.write(out)
     kill_children()
@@ -145,10 +149,8 @@ _CHILDREN: set[int] = set()
 def kill_children() -> None:
     """End the process groups of children that are still running."""
     for group in list(_CHILDREN):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(group, 9)
-        except ProcessLookupError:
-            pass
         _CHILDREN.discard(group)
 
 
@@ -164,8 +166,12 @@ def run_child(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as sink:
         child = subprocess.Popen(
-            [str(part) for part in argv], stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            env={**os.environ, **(env or {})}, start_new_session=True,
+            [str(part) for part in argv],
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
         )
         _CHILDREN.add(child.pid)
         try:

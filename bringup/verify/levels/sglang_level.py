@@ -73,7 +73,7 @@ class Session:
 
     def left(self) -> float:
         """Seconds until the level's time limit."""
-        return max(self._deadline - time.monotonic(), 1.0)
+        return float(max(self._deadline - time.monotonic(), 1.0))
 
     def reference(self) -> tuple[dict[str, Any] | None, str]:
         """Run the reference; returns its document, None if it failed, and its log."""
@@ -95,7 +95,16 @@ class Session:
         out.unlink(missing_ok=True)
         folders = jit_caches.roots({**os.environ, **self._env})
         before = jit_caches.snapshot(folders)
-        argv = [sys.executable, HERE / "engine_child.py", "--model", self.model, "--task", wanted, "--out", out]
+        argv: list[str | Path] = [
+            sys.executable,
+            HERE / "engine_child.py",
+            "--model",
+            self.model,
+            "--task",
+            wanted,
+            "--out",
+            out,
+        ]
         argv += ["--started", repr(time.time()), "--tp", str(tp), *self._sizes(), *extra]
         status, seconds, log = level_io.run_child(
             argv, log=self.work / f"{name}.log", env=self._env, limit_s=self.left()
@@ -105,8 +114,13 @@ class Session:
             jit_caches.harvest(folders, items, self.options.harvest_into / name)
         document = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
         return Engine(
-            name=name, status=status, seconds=seconds, document=document, log=log,
-            captured=engine_log.read(log), compiled=items,
+            name=name,
+            status=status,
+            seconds=seconds,
+            document=document,
+            log=log,
+            captured=engine_log.read(log),
+            compiled=items,
         )
 
     def _sizes(self) -> list[str]:
@@ -124,8 +138,14 @@ class Session:
 def report_engine(result: level_io.Result, engine: Engine, *, harvest: bool) -> bool:
     """Checks that hold for every engine; False if it did not come through."""
     evidence = {key: value for key, value in engine.document.items() if key not in ("tokens", "scored")}
-    evidence |= {"seconds": engine.seconds, "captured": engine.captured.evidence(), "tokens": engine.document.get("tokens")}
-    evidence["compiled"] = [{"cache": item.cache, "name": item.name, "files": list(item.files)[:4]} for item in engine.compiled]
+    evidence |= {
+        "seconds": engine.seconds,
+        "captured": engine.captured.evidence(),
+        "tokens": engine.document.get("tokens"),
+    }
+    evidence["compiled"] = [
+        {"cache": item.cache, "name": item.name, "files": list(item.files)[:4]} for item in engine.compiled
+    ]
     result.evidence[engine.name] = evidence
     if not engine.ready:
         result.fail_from(f"{engine.name}.runs", engine.log, evidence={"exit": engine.status})
@@ -148,28 +168,38 @@ def report_graphs(result: level_io.Result, engine: Engine, *, piecewise: bool) -
     sizes = [int(size) for size in server.get("cuda_graph_bs") or []]
     agreed = bool(sizes) and seen.decode_sizes == sizes and "decode" in seen.seconds and memory is not None
     result.add(
-        f"{engine.name}.decode-graphs", agreed,
-        f"{len(seen.decode_sizes)} decode graphs captured in {seen.seconds.get('decode', 0):.2f} s, {memory} GB by the engine's count"
-        if agreed else f"the engine speaks of {len(sizes)} decode graphs, its log of {len(seen.decode_sizes)} "
+        f"{engine.name}.decode-graphs",
+        agreed,
+        f"{len(seen.decode_sizes)} decode graphs captured in {seen.seconds.get('decode', 0):.2f} s, {memory} GB"
+        if agreed
+        else f"the engine speaks of {len(sizes)} decode graphs, its log of {len(seen.decode_sizes)} "
         f"({'with' if 'decode' in seen.seconds else 'without'} the line that ends the capture)",
     )
     if piecewise:
         wanted = server.get("piecewise_cuda_graph_tokens") or []
         done = bool(wanted) and "piecewise" in seen.seconds and bool(seen.piecewise_sizes)
         result.add(
-            f"{engine.name}.piecewise-graphs", done,
+            f"{engine.name}.piecewise-graphs",
+            done,
             f"{len(seen.piecewise_sizes)} piecewise graphs captured in {seen.seconds.get('piecewise', 0):.2f} s"
-            if done else "no piecewise graph was captured; the log says why near `piecewise`",
+            if done
+            else "no piecewise graph was captured; the log says why near `piecewise`",
         )
     for kind in ("Prefill", "Decode") if piecewise else ("Decode",):
         yes, no = (seen.steps.get(f"{kind} {flag}", 0) for flag in (True, False))
         result.add(
-            f"{engine.name}.{kind.lower()}-from-graph", yes > 0, f"{yes} of {yes + no} logged {kind.lower()} steps ran from a graph"
+            f"{engine.name}.{kind.lower()}-from-graph",
+            yes > 0,
+            f"{yes} of {yes + no} logged {kind.lower()} steps ran from a graph",
         )
 
 
 def report_tokens(
-    result: level_io.Result, name: str, expected: Sequence[Sequence[int]], got: Sequence[Sequence[int]], reference: dict[str, Any]
+    result: level_io.Result,
+    name: str,
+    expected: Sequence[Sequence[int]],
+    got: Sequence[Sequence[int]],
+    reference: dict[str, Any],
 ) -> None:
     """Apply the token rule and keep its verdict."""
     verdict = token_rule.judge(
@@ -184,7 +214,14 @@ def report_logprobs(result: level_io.Result, engine: Engine, reference: dict[str
     if not scored:
         result.skip(f"{engine.name}.logprobs", "not asked for", required=False)
         return
-    rows = zip(reference["tokens"], scored["tokens"], scored["logprobs"], reference["logprobs"], reference["bounds"], strict=False)
+    rows = zip(
+        reference["tokens"],
+        scored["tokens"],
+        scored["logprobs"],
+        reference["logprobs"],
+        reference["bounds"],
+        strict=False,
+    )
     for expected, got, mine, theirs, bounds in rows:
         for step in range(len(expected)):
             if step >= len(got) or got[step] != expected[step]:
@@ -193,7 +230,8 @@ def report_logprobs(result: level_io.Result, engine: Engine, reference: dict[str
             worst, over = max(worst, difference), over + (difference > bounds[step])
     share = over / count if count else 1.0
     result.add(
-        f"{engine.name}.logprobs", share <= 0.01,
+        f"{engine.name}.logprobs",
+        share <= 0.01,
         f"{over} of {count} log probabilities lie outside the bound (1 % may), the largest difference is {worst:.3f}",
     )
 
@@ -203,10 +241,16 @@ def report_speed(result: level_io.Result, graph: Engine, eager: Engine) -> None:
     rows = []
     for fast, slow in zip(graph.document["bench"], eager.document["bench"], strict=False):
         ratio = slow["step_s"] / fast["step_s"] if fast["step_s"] > 0 else 0.0
-        rows.append({
-            "batch": fast["batch"], "graph_ms_per_token": fast["step_s"] * 1e3, "eager_ms_per_token": slow["step_s"] * 1e3,
-            "graph_tokens_per_s": fast["tokens_per_s"], "eager_tokens_per_s": slow["tokens_per_s"], "speedup": ratio,
-        })
+        rows.append(
+            {
+                "batch": fast["batch"],
+                "graph_ms_per_token": fast["step_s"] * 1e3,
+                "eager_ms_per_token": slow["step_s"] * 1e3,
+                "graph_tokens_per_s": fast["tokens_per_s"],
+                "eager_tokens_per_s": slow["tokens_per_s"],
+                "speedup": ratio,
+            }
+        )
     result.evidence["speed"] = rows
     if rows and statistics.median(row["speedup"] for row in rows) < 1.0:
         result.warnings.append("decoding from graphs is not faster than without: " + str(rows))
@@ -215,8 +259,9 @@ def report_speed(result: level_io.Result, graph: Engine, eager: Engine) -> None:
 def level(result: level_io.Result, options: argparse.Namespace, work: Path) -> None:
     """All checks of the level."""
     result.evidence["gpus"] = level_io.gpus()
-    if len(result.evidence["gpus"]) < options.tp:
-        why = f"needs {options.tp} GPU(s), nvidia-smi shows {len(result.evidence['gpus'])}; run it on a node that has them"
+    seen = len(result.evidence["gpus"])
+    if seen < options.tp:
+        why = f"needs {options.tp} GPU(s), nvidia-smi shows {seen}; run it on a node that has them"
         result.skip("gpu", why, required=True)
         return
     session = Session(options, work)
@@ -227,7 +272,13 @@ def level(result: level_io.Result, options: argparse.Namespace, work: Path) -> N
     result.evidence["reference"] = reference
     distinct = len({token for row in reference["tokens"] for token in row})
     result.add("reference", True, f"{len(reference['tokens'])} sequences in float32, {distinct} distinct tokens")
-    task = {"prompts": reference["prompts"], "count": TOKENS, "logprobs": True, "batches": list(BATCHES), "vocab": reference["vocab"]}
+    task = {
+        "prompts": reference["prompts"],
+        "count": TOKENS,
+        "logprobs": True,
+        "batches": list(BATCHES),
+        "vocab": reference["vocab"],
+    }
     flags = [] if options.piecewise else ["--no-piecewise"]
     graph = session.engine("graph", task, *flags, tp=options.tp)
     if report_engine(result, graph, harvest=options.harvest):
@@ -243,7 +294,9 @@ def level(result: level_io.Result, options: argparse.Namespace, work: Path) -> N
     if options.tp > 1 and graph.ready:
         single = session.engine("tp1", {**task, "logprobs": False, "batches": []}, *flags, tp=1)
         if report_engine(result, single, harvest=options.harvest):
-            report_tokens(result, f"tp{options.tp}-equals-tp1", single.document["tokens"], graph.document["tokens"], reference)
+            report_tokens(
+                result, f"tp{options.tp}-equals-tp1", single.document["tokens"], graph.document["tokens"], reference
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

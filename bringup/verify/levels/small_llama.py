@@ -85,7 +85,9 @@ def random_weights(shape: Shape, seed: int) -> dict[str, Any]:
         return (1.0 + 0.2 * torch.randn(shape.hidden, generator=generator)).bfloat16().float()
 
     q_rows, kv_rows = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    weights = {"model.embed_tokens.weight": torch.randn(shape.vocab, shape.hidden, generator=generator).bfloat16().float()}
+    weights = {
+        "model.embed_tokens.weight": torch.randn(shape.vocab, shape.hidden, generator=generator).bfloat16().float()
+    }
     for layer in range(shape.layers):
         at = f"model.layers.{layer}."
         weights |= {
@@ -122,9 +124,7 @@ def greedy(model: llama_step.Llama, starts: Sequence[Sequence[int]], count: int)
     """
     device = model.cos.device
     head, total = model.weights["lm_head.weight"], max(map(len, starts)) + count
-    cache = llama_step.DenseCache(
-        model.shape, batch=len(starts), length=total, device=str(device), dtype=head.dtype
-    )
+    cache = llama_step.DenseCache(model.shape, batch=len(starts), length=total, device=str(device), dtype=head.dtype)
     tokens = torch.zeros(len(starts), count, dtype=torch.long, device=device)
     states = torch.zeros(len(starts), count, model.shape.hidden, device=device)
     given = torch.zeros(len(starts), total, dtype=torch.long, device=device)

@@ -128,8 +128,13 @@ def judge(
         margin, bound = (margins[number][at], bounds[number][at]) if known else (math.inf, 0.0)
         differences.append(
             Difference(
-                sequence=number, step=step, expected=tokens[step] if step < len(tokens) else -1,
-                got=mine[step] if step < len(mine) else -1, margin=margin, bound=bound, excused=margin < bound,
+                sequence=number,
+                step=step,
+                expected=tokens[step] if step < len(tokens) else -1,
+                got=mine[step] if step < len(mine) else -1,
+                margin=margin,
+                bound=bound,
+                excused=margin < bound,
             )
         )
     return _verdict(got, len(expected), tuple(differences), allowed, min_distinct)
@@ -152,9 +157,15 @@ def _verdict(
     if len(differences) > allowed * sequences:
         problems.append(f"{len(differences)} of {sequences} sequences differ, at most {allowed:.0%} may")
     if distinct < min_distinct:
-        problems.append(f"all sequences hold only {distinct} distinct tokens, {min_distinct} are needed to prove anything")
+        problems.append(
+            f"all sequences hold only {distinct} distinct tokens, {min_distinct} are needed to prove anything"
+        )
     same = sequences - len(differences)
     return Verdict(
-        passed=not problems, why="; ".join(problems) or f"{same} of {sequences} sequences identical, {distinct} distinct tokens",
-        sequences=sequences, tokens=sum(len(tokens) for tokens in got), distinct=distinct, differences=differences,
+        passed=not problems,
+        why="; ".join(problems) or f"{same} of {sequences} sequences identical, {distinct} distinct tokens",
+        sequences=sequences,
+        tokens=sum(len(tokens) for tokens in got),
+        distinct=distinct,
+        differences=differences,
     )

@@ -108,10 +108,15 @@ def compare(result: level_io.Result, run: Run, *, prefix: str = "") -> Any:
     run.seen.zero_()
     free, held = torch.cuda.mem_get_info()[0], (torch.cuda.memory_allocated(), torch.cuda.memory_reserved())
     graph_s = run.decode(graph.replay)
-    grown = [now - then for now, then in zip((torch.cuda.memory_allocated(), torch.cuda.memory_reserved()), held, strict=True)]
+    grown = [
+        now - then
+        for now, then in zip((torch.cuda.memory_allocated(), torch.cuda.memory_reserved()), held, strict=True)
+    ]
     taken = free - torch.cuda.mem_get_info()[0]
     if taken > 0 and not any(grown):
-        result.warnings.append(f"{taken} bytes of GPU memory went to something outside torch's allocator during the replays")
+        result.warnings.append(
+            f"{taken} bytes of GPU memory went to something outside torch's allocator during the replays"
+        )
     same = [bool(torch.equal(run.seen[at], eager[at])) for at in range(STEPS)]
     finite = bool(torch.isfinite(eager.float()).all())
     worst = float((run.seen.float() - eager.float()).abs().max())
@@ -121,10 +126,13 @@ def compare(result: level_io.Result, run: Run, *, prefix: str = "") -> Any:
     result.add(f"{prefix}graph-equals-eager", all(same) and finite, why, evidence={"unequal_steps": _false(same)})
     moving = len({bytes(row.contiguous().view(torch.uint8).cpu().numpy()) for row in run.seen[:, 0]})
     result.add(
-        f"{prefix}inputs-change", moving == STEPS, f"{moving} different results in {STEPS} replays with different inputs"
+        f"{prefix}inputs-change",
+        moving == STEPS,
+        f"{moving} different results in {STEPS} replays with different inputs",
     )
     result.add(
-        f"{prefix}memory-growth", not any(grown),
+        f"{prefix}memory-growth",
+        not any(grown),
         f"{grown[0]} bytes more allocated and {grown[1]} bytes more reserved after {STEPS} replays",
         evidence={"device_bytes_taken": taken},
     )
@@ -133,8 +141,12 @@ def compare(result: level_io.Result, run: Run, *, prefix: str = "") -> Any:
     result.evidence[f"{prefix}tokens"] = run.made.T.tolist()
     result.evidence[f"{prefix}eager_tokens"] = eager_tokens.T.tolist()
     result.evidence[f"{prefix}latency"] = {
-        "eager_ms": eager_s * 1e3, "graph_ms": graph_s * 1e3, "ratio": eager_s / graph_s, "capture_s": capture_s,
-        "batch": BATCH, "steps": STEPS,
+        "eager_ms": eager_s * 1e3,
+        "graph_ms": graph_s * 1e3,
+        "ratio": eager_s / graph_s,
+        "capture_s": capture_s,
+        "batch": BATCH,
+        "steps": STEPS,
     }
     return eager
 
@@ -152,14 +164,14 @@ def against_reference(
         positions = torch.full((BATCH,), number, device=device)
         logits = llama_step.step(wide, now, positions, cache.attend)
         noise = (got[number].float() - logits).std(-1).max().item()
-        # The bound of the token rule covers four deviations of a difference of two logits: one deviation of one is this.
         bound = token_rule.logit_noise("bfloat16", shape.layers, std=logits.std(-1).min().item()) * REFERENCE_SLACK
         if not noise / bound <= worst / worst_bound:
             worst, worst_bound = noise, bound
         now = tokens[number]
     why = (
         f"logits differ from float32 by {worst:.4f} (standard deviation, worst step); rounding of "
-        f"{token_rule.ROUNDINGS_PER_LAYER * shape.layers + token_rule.ROUNDINGS_OUTSIDE} values to bfloat16 allows {worst_bound:.4f}"
+        f"{token_rule.ROUNDINGS_PER_LAYER * shape.layers + token_rule.ROUNDINGS_OUTSIDE} values to bfloat16 "
+        f"allows {worst_bound:.4f}"
     )
     result.add(name, math.isfinite(worst) and worst <= worst_bound, why)
 
@@ -172,9 +184,7 @@ def _false(flags: Sequence[bool]) -> list[int]:
     return [at for at, flag in enumerate(flags) if not flag][:10]
 
 
-def check_caches(
-    result: level_io.Result, before: jit_caches.State, folders: dict[str, Path], *, harvest: bool
-) -> None:
+def check_caches(result: level_io.Result, before: jit_caches.State, folders: dict[str, Path], *, harvest: bool) -> None:
     """Fail if anything was compiled since `before`; with `harvest` only list it."""
     items = jit_caches.compiled(before, jit_caches.snapshot(folders))
     named = [{"cache": item.cache, "name": item.name, "files": list(item.files)[:4]} for item in items]
@@ -204,8 +214,11 @@ def level(result: level_io.Result, options: argparse.Namespace) -> None:
     folders = jit_caches.roots(os.environ)
     before = jit_caches.snapshot(folders)
     result.evidence["torch"] = {
-        "git": torch.version.git_version, "cuda": torch.version.cuda, "archs": torch.cuda.get_arch_list(),
-        "capability": list(torch.cuda.get_device_capability()), "file": torch.__file__,
+        "git": torch.version.git_version,
+        "cuda": torch.version.cuda,
+        "archs": torch.cuda.get_arch_list(),
+        "capability": list(torch.cuda.get_device_capability()),
+        "file": torch.__file__,
     }
     shape = small_llama.Shape()
     weights = small_llama.random_weights(shape, 1234)

@@ -1,0 +1,69 @@
+"""What a bundle knows of the machine that it was made on, so that its plan is the same plan where it is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from bringup.errors import ConfigError
+
+FILE = "bundle.json"
+SCHEMA = 1
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of bundle.json.
+
+    Attributes:
+        schema: version of this shape.
+        target: target id.
+        gpu: GPU name.
+        stack: stack name.
+        cuda: CUDA release line.
+        toolkit: provider of the toolkit; its identity enters the plan even where it does not travel.
+        variants: variants that were asked for.
+        full: whether the whole kernel set was built.
+        python: identity of Python in fingerprints; likewise `nvcc` and `gcc`.
+        nvcc: identity of the toolkit.
+        gcc: identity of the host compiler that the wheels were built with.
+        environment: fingerprint of the environment.
+        with_toolkit: the toolkit travels.
+        driver: lowest driver that runs the stack's machine code.
+        glibc: lowest C library of what travels.
+        machine: CPU architecture.
+        date: when it was made.
+        version: version of bringup that made it.
+    """
+
+    schema: int
+    target: str
+    gpu: str
+    stack: str
+    cuda: str
+    toolkit: str
+    variants: dict[str, str]
+    full: bool
+    python: str
+    nvcc: str
+    gcc: str
+    environment: str
+    with_toolkit: bool
+    driver: str
+    glibc: str
+    machine: str
+    date: str
+    version: str
+
+
+def read_frozen(root: Path) -> Frozen:
+    """Read bundle.json of an installed bundle.
+
+    Raises:
+        ConfigError: it is missing or not what a bundle holds.
+    """
+    try:
+        return msgspec.json.decode((root / FILE).read_bytes(), type=Frozen)
+    except (OSError, msgspec.DecodeError) as exc:
+        msg = f"{root / FILE}: not the description of a bundle: {exc}"
+        raise ConfigError(msg, hint="install the bundle again") from exc

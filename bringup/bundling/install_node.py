@@ -1,0 +1,35 @@
+"""Makes the target environment of an unpacked bundle, offline, by the same phases that made it where it was built."""
+
+from __future__ import annotations
+
+import sys
+
+from bringup.cli import print_error
+from bringup.engine import execute, open_session
+from bringup.errors import BringupError
+from bringup.flags import bundle_flags, request_from, settings_from
+from bringup.model.plan import Phase, Step
+from bringup.report import Console
+
+
+def wanted(step: Step) -> bool:
+    """Tell whether a step is part of an installation: the toolchain and the environment, nothing that builds."""
+    return step.package in ("python", "gcc") or (
+        step.package in ("requirements", "environment") and step.phase is Phase.INSTALL
+    )
+
+
+def main() -> int:
+    """Install and return the exit code."""
+    try:
+        flags = bundle_flags()
+        session = open_session(request_from(flags), settings_from(flags), Console())
+        execute(session, only=wanted)
+    except BringupError as exc:
+        print_error(exc)
+        return exc.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

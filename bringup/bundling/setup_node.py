@@ -1,0 +1,65 @@
+"""Run by install.sh with the bundle's own Python: makes the engine's environment, then the target's, then bin/bringup."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+LAUNCHER = """#!/bin/sh
+# Runs bringup on the target installed in this folder.
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+[ "$root" = '{root}' ] || {{ echo "bringup: this installation was moved from {root}; install the bundle again" >&2; exit 8; }}
+BRINGUP_BUNDLE=$root exec "$root/engine/bin/python" -I -m bringup.cli "$@"
+"""
+
+
+def main(dest: Path) -> int:
+    """Set up the node below `dest` and return the exit code."""
+    wheels = dest / "engine-wheels"
+    uv = unpack_uv(next(wheels.glob("uv-*.whl")), dest / "tools")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_", "PYTHON"))}
+    env = {**clean, "UV_CACHE_DIR": str(dest / "cache/uv"), "UV_NO_INDEX": "1", "UV_PYTHON_DOWNLOADS": "never"}
+    python = dest / "engine/bin/python"
+    steps = [
+        [uv, "venv", "--quiet", "--python", sys.executable, dest / "engine"],
+        [uv, "pip", "install", "--quiet", "--offline", "--find-links", wheels, "--python", python, "bringup"],
+    ]
+    for argv in steps:
+        done = subprocess.run([str(word) for word in argv], env=env, cwd=dest, check=False)
+        if done.returncode:
+            return done.returncode
+    installed = subprocess.run(
+        [str(python), "-I", "-m", "bringup.bundling.install_node"],
+        env={**clean, "BRINGUP_BUNDLE": str(dest)},
+        cwd=dest,
+        check=False,
+    )
+    if installed.returncode:
+        return installed.returncode
+    shutil.rmtree(dest / "cache/uv", ignore_errors=True)
+    program = dest / "bin/bringup"
+    program.parent.mkdir()
+    fresh = program.with_name(".bringup.new")
+    fresh.write_text(LAUNCHER.format(root=dest))
+    fresh.chmod(0o755)
+    fresh.rename(program)
+    return 0
+
+
+def unpack_uv(wheel: Path, folder: Path) -> Path:
+    """Take the program out of uv's wheel, which has no installer to run it yet."""
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(wheel) as box:
+        name = next(one for one in box.namelist() if one.endswith("/scripts/uv"))
+        target = folder / "uv"
+        target.write_bytes(box.read(name))
+    target.chmod(0o755)
+    return target
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
