@@ -76,7 +76,7 @@ def success_of(line: Line) -> frozenset[Category]:
 
 def is_hard(line: Line) -> bool:
     """Return whether the line says for good that a step failed."""
-    return _HARD.match(line.core) is not None
+    return _HARD.match(line.core) is not None and "cmTC_" not in line.core
 
 
 def is_harmless(found: Candidate) -> bool:

@@ -57,6 +57,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("zero", Weight.NONE, Category.RUNTIME, r".{0,200}\b(?:0|no) (?:errors?|failures?|failed)\b"),
     ("ignored", Weight.NONE, Category.COMPILE, r".{0,400}(?:\(ignored\)|\(non-fatal\)|\bnot fatal\b|\(will retry\))"),
     ("command", Weight.NONE, Category.COMPILE, rf"(?:\[\d+/\d+\] )?(?:: && )?(?:ccache |sccache )?{_COMPILER} (?:.* )?-(?:c|o|E|I\S+)(?: |$)"),
+    ("probe", Weight.NONE, Category.CONFIGURE, r"(?:(?:g?make(?:\[\d+\])?: \*\*\* |FAILED: |ninja: ).{0,300}(?:cmTC_|CMakeTmp|TryCompile))"),
     # --- consequences
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:ninja: build stopped|FAILED: |compilation terminated|\d+ errors? (?:generated|detected|found))"),
     ("wrapper", Weight.WRAPPER, Category.LINK, r"(?:\S*collect2\S*|collect2).{0,20}[:：].{0,80}\bld\b"),
@@ -76,7 +77,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("edg", Weight.STRONG, Category.COMPILE, r"(?:Error|Catastrophic error): (?:#|Internal)"),
     ("compiler", Weight.STRONG, Category.COMPILE, rf"{_COMPILER}\s?:? ?(?:{_ERROR}|fatal|Error)\s*[:：]"),
     ("ptxas", Weight.STRONG, Category.COMPILE, r"(?:`?ptxas\S*|nvlink) [^,\n]{1,400}[,;] line \d+; (?:fatal|error)\s*:"),
-    ("as", Weight.STRONG, Category.COMPILE, r"(?:\{standard input\}|[^\s:]{1,300}\.[sS]):\d+: Error: "),
+    ("as", Weight.STRONG, Category.COMPILE, r"(?:\{standard input\}|[^\s:]{1,300}):\d+: Error: "),
     ("nvrtc", Weight.STRONG, Category.JIT, r"(?:nvrtc: error|NVCC compilation failed|nvrtc compilation failed)"),
     # --- linkers
     ("nothing", Weight.NONE, Category.LINK, r".{0,400}\bld(?:\.\w+)?: .{0,600}(?:: in function |warning:|skipping incompatible|NOTE:|: dans la fonction|in Funktion)"),
@@ -124,6 +125,8 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("download", Weight.GENERAL, Category.INSTALL, r"(?:curl: \(\d+\)|wget: (?:unable|.*error)|ERROR 4\d\d:|ERROR 5\d\d:|Failed to fetch)"),
     ("disk", Weight.GENERAL, Category.RUNTIME, r".{0,600}(?:No space left on device|Disk quota exceeded|Read-only file system)"),
     ("network", Weight.GENERAL, Category.INSTALL, r".{0,400}(?:Temporary failure in name resolution|Could not resolve host|Name or service not known|Network is unreachable|CERTIFICATE_VERIFY_FAILED|Connection refused|Connection timed out|No route to host)"),
+    ("patch", Weight.GENERAL, Category.INSTALL, r"(?:Hunk #\d+ FAILED|\d+ out of \d+ hunks? (?:FAILED|failed)|Patch failed at |patch: \*\*\*\* )"),
+    ("archive", Weight.GENERAL, Category.INSTALL, r"(?:(?:tar|gzip|bzip2|xz|unzip|zstd|cpio)(?:: [^:]{1,200})?: (?:.{0,100}(?:not in gzip format|Unexpected end|unexpected end|[Cc]annot|[Ee]rror |corrupt|End-of-central|not found|File format)))"),
     ("docker", Weight.GENERAL, Category.LAUNCH, r"(?:docker: )?Error response from daemon|nvidia-container-cli: "),
     ("general", Weight.GENERAL, Category.RUNTIME, r"(?:error|fatal error|fatal|ERROR|Error|FATAL|FATAL ERROR|CRITICAL|ERR!)(?:\(\w+\))?\s?: \S"),
     ("general", Weight.GENERAL, Category.RUNTIME, r"[\w./+-]{1,60}: (?:error|fatal|fatal error|ERROR|FATAL)\s?: "),
@@ -138,7 +141,7 @@ TRIGGERS: tuple[str, ...] = (
     "terminate called", "cuda error", "cudaerror", "_status_", "nccl", "out of memory", "error response", "oom",
     "ld: ", "multiple definition", "name resolution", "resolve host", "timed out", "refused", "error: ", "e: ",
     "错误", "錯誤", "fehler", "erreur", "エラー", "오류", "ошибка", "errore", "erro ", "nvrm", "err!", "error (dev)",
-    "error\x1b", "fatal\x1b", "panicked\x1b", "errors.", "can't open", "bus error", "aborted", "illegal instruction", "quota exceeded", "error in ", "error at ",
+    "error\x1b", "fatal\x1b", "panicked\x1b", "errors.", "can't open", "bus error", "aborted", "hunk", "patch: ", "not in gzip", "unexpected end", "illegal instruction", "quota exceeded", "error in ", "error at ",
 )  # fmt: skip
 
 
