@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -252,17 +251,16 @@ def bundle(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
 
 def shell(request: Request, settings: Settings) -> int | None:
     """Replace this process by a shell in the environment."""
+    from bringup.system.environ import process_environment
+    from bringup.system.process import replace_this_process
     from bringup.verification import environment_variables
 
     variables = environment_variables(request, settings)
-    from bringup.system.environ import process_environment
-
     merged = process_environment() | variables
     merged["PATH"] = f"{variables['PATH']}:{process_environment().get('PATH', '')}"
     program = merged.get("SHELL", "/bin/sh")
     print(f"{variables['BRINGUP_TARGET']}: {program}; leave with exit")
-    os.execvpe(program, [program], merged)  # noqa: S606
-    return None
+    replace_this_process([program], merged)
 
 
 def env(request: Request, settings: Settings) -> int | None:

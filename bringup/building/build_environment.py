@@ -41,6 +41,8 @@ def build_environment(package: Package, step: Step, ctx: Context, jobs: int) -> 
     env = {name: value for name, value in ctx.env.items() if name not in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
     env["HOME"] = str(make_dir(ctx.layout.work(package.name) / "home"))
     env["SOURCE_DATE_EPOCH"] = str(EPOCH)
+    # Source trees are no repositories; what asks git for a version must not find one around the build directory.
+    env["GIT_CEILING_DIRECTORIES"] = str(ctx.layout.work(package.name))
     env["VIRTUAL_ENV"] = str(place)
     values = placeholders(package, step, ctx, jobs)
     _toolchain(package, ctx, place, env, values)

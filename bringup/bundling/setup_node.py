@@ -40,7 +40,8 @@ def main(dest: Path) -> int:
     )
     if installed.returncode:
         return installed.returncode
-    shutil.rmtree(dest / "cache/uv", ignore_errors=True)
+    for used_up in ("cache/uv", "cache/downloads", "wheels", "engine-wheels", "tools"):
+        shutil.rmtree(dest / used_up, ignore_errors=True)
     program = dest / "bin/bringup"
     program.parent.mkdir()
     fresh = program.with_name(".bringup.new")

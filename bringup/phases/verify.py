@@ -206,13 +206,16 @@ def _import_setup(ctx: Context, devices: Sequence[Device]) -> _Setup:
     packages = list(ctx.plan.packages.values())
     variables: dict[str, str] = {}
     driver = "the machine's own libcuda"
-    if not devices and ctx.tools.cuda is not None and any(package.recipe.import_stub for package in packages):
-        stub = ctx.tools.cuda.root / "lib64/stubs/libcuda.so"
-        place = make_dir(folder / "driver-stub") / "libcuda.so.1"
-        remove_tree(place)
-        place.symlink_to(stub)
-        variables["LD_LIBRARY_PATH"] = str(place.parent)
-        driver = "a generated stub of libcuda.so.1 in this child process only, because this machine has no driver"
+    without_driver: list[str] = []
+    if not devices:
+        wants = [package.name for package in packages if package.recipe.import_stub]
+        stub = ctx.tools.cuda.root / "driver-stub/libcuda.so.1" if ctx.tools.cuda else None
+        if wants and stub is not None and stub.exists():
+            variables["LD_LIBRARY_PATH"] = str(stub.parent)
+            driver = "a generated stub of libcuda.so.1 in this child process only, because this machine has no driver"
+        else:
+            without_driver = wants
+            driver = "none, and no stub of it"
     request = {
         "packages": [
             {
@@ -222,7 +225,9 @@ def _import_setup(ctx: Context, devices: Sequence[Device]) -> _Setup:
                 "version": package.version,
             }
             for package in packages
+            if package.name not in without_driver
         ],
+        "without_driver": without_driver,
         "cuda": ctx.plan.target.cuda.version if "pytorch" in ctx.plan.packages else "",
         "driver": driver,
     }

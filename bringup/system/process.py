@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from bringup.errors import BringupError, BuildError
 
@@ -156,15 +156,16 @@ def end_tree(pid: int) -> None:
 
 
 def _group_alive(pgid: int) -> bool:
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
-        except (OSError, ValueError):
-            continue
-        if int(fields[2]) == pgid and fields[0] not in "ZX":
-            return True
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if not entry.name.isdigit():
+                continue
+            try:
+                fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+            except (OSError, ValueError):
+                continue
+            if int(fields[2]) == pgid and fields[0] not in "ZX":
+                return True
     return False
 
 
@@ -292,3 +293,8 @@ def _failure_hint(status: int) -> str:
 def pass_through(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> int:
     """Run a command on the terminal itself, with its input and output, and return its exit status."""
     return subprocess.run([str(word) for word in argv], cwd=cwd, env=dict(env), check=False).returncode
+
+
+def replace_this_process(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Become another program, found on the PATH of `env`."""
+    os.execvpe(argv[0], list(argv), dict(env))  # noqa: S606

@@ -51,6 +51,8 @@ def body(result: Result, request: dict[str, Any]) -> None:
     site = Path(sys.prefix).resolve()
     for package in request["packages"]:
         check_package(result, package, site)
+    for name in request["without_driver"]:
+        result.skip(name, f"{name} loads the driver's libcuda.so.1, and this machine has no driver", required=True)
     torch = sys.modules.get("torch")
     wanted = request.get("cuda", "")
     if torch is not None and wanted:
