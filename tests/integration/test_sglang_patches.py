@@ -147,6 +147,8 @@ def test_only_the_files_of_the_patches_change(files, patched):
         if path.is_file() and path.read_bytes() != (files / "sglang" / path.relative_to(patched)).read_bytes()
     }
     assert changed == {
+        "sglang/jit_kernel/csrc/elementwise/activation.cuh",
+        "sglang/jit_kernel/utils.py",
         "sglang/srt/entrypoints/engine.py",
         "sglang/srt/layers/flashinfer_comm_fusion.py",
         "sglang-0.5.12.post1.dist-info/METADATA",

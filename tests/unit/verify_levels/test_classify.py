@@ -48,7 +48,10 @@ def test_every_signature_has_a_case():
 
 
 def test_values_of_the_line_are_in_the_cause():
-    assert "flashinfer_python 0.6.8.post1 is below the floor 0.6.11.post1" in classify.classify(CASES["version-floor"]).sentence
+    assert (
+        "flashinfer_python 0.6.8.post1 is below the floor 0.6.11.post1"
+        in classify.classify(CASES["version-floor"]).sentence
+    )
     assert "_ZN3c104cuda9SetDeviceEa" in classify.classify(CASES["undefined-symbol"]).sentence
 
 

@@ -128,7 +128,10 @@ def test_a_damaged_harvest_lays_nothing_down(home, tmp_path, damage, told):
 
 def test_a_manifest_cannot_write_elsewhere(home, tmp_path):
     put(tmp_path / "evil", "x")
-    put(tmp_path / "harvest/manifest.json", json.dumps({"files": {"triton/../../evil": hashlib.sha256(b"x").hexdigest()}}))
+    put(
+        tmp_path / "harvest/manifest.json",
+        json.dumps({"files": {"triton/../../evil": hashlib.sha256(b"x").hexdigest()}}),
+    )
     with pytest.raises(ValueError, match="is not there"):
         jit_caches.place(tmp_path / "harvest", home)
 
