@@ -64,7 +64,7 @@ class BringupProgram(Program):
 
 
 def fold_positionals(words: list[str]) -> list[str]:
-    """Give plain words after a task (`diagnose LOG...`, `list gpus`) the form of a flag: invoke's parser knows no other.
+    """Give plain words after a task (`diagnose LOG...`, `list gpus`) the form of a flag, which invoke's parser wants.
 
     `--list` and `-l`, which invoke's own program has, show the tasks here as well.
     """

@@ -16,7 +16,8 @@ from bringup.system.layout import Settings
 
 def build(request: Request, settings: Settings, *, dry_run: bool, json: bool) -> int | None:
     """Carry out the whole plan, or show it."""
-    from bringup.engine import execute, open_session
+    from bringup.engine import execute
+    from bringup.session import open_session
 
     if dry_run:
         return plan(request, settings, json=json, why="")
@@ -106,7 +107,7 @@ def explain_failure(exc: BringupError, plan: Plan) -> None:
 
 def plan(request: Request, settings: Settings, *, json: bool, why: str) -> int | None:
     """Show the plan."""
-    from bringup.engine import open_session
+    from bringup.session import open_session
 
     session = open_session(request, settings, Silent())
     if why and why not in session.plan.packages and why not in {step.package for step in session.plan.steps}:
@@ -121,7 +122,8 @@ def plan(request: Request, settings: Settings, *, json: bool, why: str) -> int |
 
 def phase(request: Request, settings: Settings, last: str) -> int | None:
     """Carry out the plan up to and including one phase."""
-    from bringup.engine import execute, open_session
+    from bringup.engine import execute
+    from bringup.session import open_session
 
     order = list(Phase)
     console = Console()
@@ -232,8 +234,8 @@ def knowledge(flags: dict[str, Any]) -> int | None:
 def bundle(request: Request, settings: Settings, flags: dict[str, Any]) -> int | None:
     """Write a bundle."""
     from bringup.bundling.write import BundleOptions, write_bundle
-    from bringup.engine import open_session
     from bringup.housekeeping import parse_size
+    from bringup.session import open_session
 
     console = Console()
     session = open_session(request, settings, console)

@@ -7,6 +7,7 @@ whose files do not match is never used: it is reported, and the package is built
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from bringup.errors import BringupError
 from bringup.system.fs import make_dir, remove_tree, sha256_of, storage_errors, write_atomic, write_json
 
 SCHEMA = 1
@@ -115,10 +117,8 @@ class Store:
         found = sha256_of(path)
         if found != wheel.sha256:
             return f"has SHA-256 {found[:12]}... and should have {wheel.sha256[:12]}..."
-        try:
+        with contextlib.suppress(BringupError, OSError):  # a read-only store is as good, only slower
             write_atomic(mark, seen)
-        except Exception:  # noqa: BLE001, S110 - a read-only store is as good, only slower
-            pass
         return ""
 
     def remove(self, fingerprint: str) -> None:

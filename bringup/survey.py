@@ -99,7 +99,8 @@ def _gcc(release: CudaRelease, around: Surroundings, choice: str, gccs: Mapping[
         why = f"gcc {unpacked.version} unpacked from Debian's packages"
         return Tool(identity=identity, ready=ready, why=why, download_mib=size, disk_mib=size * 4)
     found = find_gcc(release.host, facts=around.facts, cuda=release.version)
-    why = f"gcc {found.version} at {found.gcc}; nvcc {release.nvcc} accepts {release.host.gcc_min} to {release.host.gcc_max}"
+    limits = f"{release.host.gcc_min} to {release.host.gcc_max}"
+    why = f"gcc {found.version} at {found.gcc}; nvcc {release.nvcc} accepts {limits}"
     return Tool(identity=found.identity, ready=True, why=why)
 
 
@@ -112,7 +113,8 @@ def pick_gcc(release: CudaRelease, gccs: Mapping[str, GccRelease]) -> GccRelease
     able = [one for one in gccs.values() if release.host.gcc_min <= one.version <= release.host.gcc_max]
     if not able:
         have = ", ".join(gccs) or "none"
-        msg = f"CUDA {release.version} takes gcc {release.host.gcc_min} to {release.host.gcc_max}; to unpack there is {have}"
+        limits = f"{release.host.gcc_min} to {release.host.gcc_max}"
+        msg = f"CUDA {release.version} takes gcc {limits}; to unpack there is {have}"
         raise TargetError(msg, hint="leave --host-compiler out and install one")
     return max(able, key=lambda one: one.version)
 
@@ -149,9 +151,7 @@ def _made_cuda(release: CudaRelease, provider: str, groups: frozenset[str], arou
     )
 
 
-def frozen_toolchain(
-    frozen: Frozen, target: Target, around: Surroundings, gccs: Mapping[str, GccRelease]
-) -> Toolchain:
+def frozen_toolchain(frozen: Frozen, target: Target, around: Surroundings, gccs: Mapping[str, GccRelease]) -> Toolchain:
     """Return the toolchain of an installed bundle: identities are those of the build, tools are what travelled."""
     unpacked = python_identity(target.python)
     place = around.toolchains / f"python-{target.python.version}-debs-{unpacked[:16]}"

@@ -11,13 +11,14 @@ from typing import Any
 from bringup.cli import print_json
 from bringup.config.catalogue import Catalogue, load_catalogue
 from bringup.config.load import nearest
-from bringup.engine import Session, open_session, take_ready_tools
+from bringup.engine import take_ready_tools
 from bringup.errors import BringupError, InstallError, UsageError, VerifyError
 from bringup.formats.wheel import WheelName
 from bringup.model.plan import Decision, Phase, Request, Step
 from bringup.model.verify import Level, LevelName, Status, level_from_checks
 from bringup.phases import verify
 from bringup.report import Silent, level_lines
+from bringup.session import Session, open_session
 from bringup.system.fs import read_json
 from bringup.system.layout import Layout, Settings
 from bringup.system.runlock import run_lock

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bringup.building.hook_files import hook_file
 from bringup.context import Context
 from bringup.errors import BuildError, ConfigError
 from bringup.model.hooks import HookContext, Progress
@@ -16,18 +17,6 @@ from bringup.model.plan import Package, Step
 from bringup.planning.resolve import arch_lists
 from bringup.system import process
 from bringup.system.fs import make_dir
-
-
-def hook_file(data: Path, package: str) -> Path:
-    """Return where the hook of a package is."""
-    return data / "recipes" / f"{package.replace('-', '_')}.py"
-
-
-def hook_files(data: Path, package: str) -> list[Path]:
-    """Return the hook and the files beside it that belong to it: recipes/<package>*.py and <package>.*.toml."""
-    stem = package.replace("-", "_")
-    folder = data / "recipes"
-    return sorted([*folder.glob(f"{stem}.py"), *folder.glob(f"{stem}_*.py"), *folder.glob(f"{stem}.*.toml")])
 
 
 def load_hook(data: Path, package: str) -> ModuleType:

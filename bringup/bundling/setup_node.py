@@ -1,4 +1,4 @@
-"""Run by install.sh with the bundle's own Python: makes the engine's environment, then the target's, then bin/bringup."""
+"""Run by install.sh with the bundle's Python: makes the engine's environment, the target's, and bin/bringup last."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from pathlib import Path
 LAUNCHER = """#!/bin/sh
 # Runs bringup on the target installed in this folder.
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
-[ "$root" = '{root}' ] || {{ echo "bringup: this installation was moved from {root}; install the bundle again" >&2; exit 8; }}
+if [ "$root" != '{root}' ]; then
+    echo "bringup: this installation was moved from {root}; install the bundle again" >&2
+    exit 8
+fi
 BRINGUP_BUNDLE=$root exec "$root/engine/bin/python" -I -m bringup.cli "$@"
 """
 

@@ -16,13 +16,15 @@ from packaging.utils import canonicalize_name
 from bringup import __version__
 from bringup.bundling.frozen import FILE, SCHEMA, Frozen
 from bringup.bundling.parts import tree_size, write_parts
+from bringup.config.lockfile import Pin
 from bringup.config.paths import DATA_FOLDERS, PACKAGE
 from bringup.context import Context
-from bringup.engine import Session, take_ready_tools
+from bringup.engine import take_ready_tools
 from bringup.environment import our_wheels, pins_to_install
-from bringup.errors import InstallError, UsageError
+from bringup.errors import InstallError, StorageError, UsageError
 from bringup.formats.wheel import make_wheel
 from bringup.model.plan import Decision
+from bringup.session import Session
 from bringup.survey import pick_gcc
 from bringup.system.apt import fetch_debs
 from bringup.system.apt_sources import find_mirror
@@ -104,8 +106,9 @@ def write_bundle(session: Session, options: BundleOptions, say: Callable[[str], 
             say(f"  {one.name:<28} {one.size / MIB:>9.1f} MiB  {len(one.files)} files")
         say(f"  {'in all':<28} {total / MIB:>9.1f} MiB")
         if free_bytes(options.out) < total * 1.02:
-            msg = f"{options.out}: the bundle takes {total / MIB:.0f} MiB and {free_bytes(options.out) / MIB:.0f} are free"
-            raise UsageError(msg, hint="name a folder on another disk with --output")
+            free = free_bytes(options.out) / MIB
+            msg = f"{options.out}: the bundle takes {total / MIB:.0f} MiB and {free:.0f} MiB are free"
+            raise StorageError(msg, hint="name a folder on another disk with --output")
         fresh = options.out.with_name(f".{options.out.name}.new")
         remove_tree(fresh)
         files = [pair for one in ingredients for pair in one.files]
@@ -141,10 +144,7 @@ def gather(session: Session, options: BundleOptions, scratch: Path, say: Callabl
         yield Ingredient(name=f"CUDA {target.cuda.release}", files=((f"build/toolchains/{home.name}", home),))
     say("  looking for the wheels of the lock")
     pins = [pin for pin in pins_to_install(ctx) if not (options.without_torch and _is_torch(pin.name))]
-    wheels = _wheels(ctx, [
-        PinnedProject(name=pin.name, version=pin.version, hashes=frozenset(one.removeprefix("sha256:") for one in pin.hashes))
-        for pin in pins
-    ])  # fmt: skip
+    wheels = _wheels(ctx, [_project(pin) for pin in pins])
     yield Ingredient(name="wheels of the lock", files=tuple((f"wheels/{path.name}", path) for path in wheels))
     ours = [
         (f"cache/store/{fingerprint[:2]}/{fingerprint}", ctx.store.folder(fingerprint))
@@ -155,6 +155,11 @@ def gather(session: Session, options: BundleOptions, scratch: Path, say: Callabl
     yield Ingredient(name="bringup itself", files=tuple((f"engine-wheels/{path.name}", path) for path in engine))
     write_json(scratch / FILE, frozen_of(session, options))
     yield Ingredient(name="description", files=((FILE, scratch / FILE), ("setup_node.py", SETUP)))
+
+
+def _project(pin: Pin) -> PinnedProject:
+    hashes = frozenset(one.removeprefix("sha256:") for one in pin.hashes)
+    return PinnedProject(name=pin.name, version=pin.version, hashes=hashes)
 
 
 def _is_torch(name: str) -> bool:
@@ -201,9 +206,8 @@ def engine_wheel(data: Path, scratch: Path) -> Path:
             shutil.copytree(data / folder, tree / "bringup/_data" / folder, ignore=ignore)
     out = scratch / "engine-wheel"
     out.mkdir()
-    return make_wheel(
-        tree, out, name="bringup", version=__version__, tag="py3-none-any", requires=("invoke", "msgspec", "packaging", "uv")
-    )
+    requires = ("invoke", "msgspec", "packaging", "uv")
+    return make_wheel(tree, out, name="bringup", version=__version__, tag="py3-none-any", requires=requires)
 
 
 def frozen_of(session: Session, options: BundleOptions) -> Frozen:
@@ -248,5 +252,3 @@ def install_script(frozen: Frozen, total: int) -> str:
     }
     head = "".join(f"{name}='{value}'\n" for name, value in values.items())
     return SCRIPT.read_text().replace("# @VALUES@\n", head)
-
-

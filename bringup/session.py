@@ -1,0 +1,186 @@
+"""From a request to a plan: load the data, look at this machine, decide. Nothing is written and no phase is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bringup.building.hook_files import hook_files
+from bringup.bundling.frozen import read_frozen
+from bringup.config.catalogue import Catalogue, load_catalogue
+from bringup.config.lockfile import Lock, read_lock
+from bringup.context import Context, Reporter, Tools
+from bringup.errors import TargetError
+from bringup.model.gpu import Gpu
+from bringup.model.plan import Plan, Request, Step
+from bringup.model.stack import Stack
+from bringup.planning.locking import check_lock, lock_inputs
+from bringup.planning.planner import Toolchain, make_plan
+from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
+from bringup.state import TargetState
+from bringup.store import Store
+from bringup.survey import Surroundings, frozen_toolchain, missing_tools, node_environment, survey_toolchain
+from bringup.system.downloads import DownloadCache
+from bringup.system.environ import base_environment, process_environment
+from bringup.system.gpus import visible_devices
+from bringup.system.layout import Layout, Settings
+from bringup.system.machine import GIB, Machine, this_machine
+from bringup.toolchain.facts import FactCache
+
+# Share of the machine's memory that compilers may take in all.
+MEMORY_SHARE = 0.8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """A plan with all that is needed to carry it out."""
+
+    catalogue: Catalogue
+    context: Context
+    state: TargetState
+    machine: Machine
+    toolchain: Toolchain
+
+    @property
+    def plan(self) -> Plan:
+        """The plan."""
+        return self.context.plan
+
+    def timings(self, steps: Sequence[Step]) -> list[tuple[Step, float, str]]:
+        """Return steps with the seconds they took and what came of them, as far as they are finished."""
+        found = []
+        for step in steps:
+            record = self.state.record(step.id)
+            if record and record.get("fingerprint") == step.fingerprint:
+                found.append((step, float(record["seconds"]), str(record["note"])))
+        return found
+
+
+def open_session(request: Request, settings: Settings, reporter: Reporter) -> Session:
+    """Load the data, look at this machine and make the plan; nothing below the build directory is written.
+
+    Raises:
+        ConfigError: data files are wrong; UsageError: a name is unknown; TargetError: not possible here.
+    """
+    catalogue = load_catalogue(settings.data)
+    env = base_environment()
+    machine = this_machine()
+    gpu = find_gpu(request.gpu, catalogue, env)
+    stack = catalogue.stack(request.stack or gpu.stack)
+    refused: list[TargetError] = []
+    for cuda in (request.cuda,) if request.cuda else stack.cuda:
+        asked = replace(request, cuda=cuda)
+        try:
+            return _session_for(asked, settings, reporter, catalogue=catalogue, gpu=gpu, env=env, machine=machine)
+        except TargetError as exc:
+            refused.append(exc)
+    if len({exc.message for exc in refused}) == 1:
+        raise refused[0]
+    lines = "\n".join(f"  CUDA {cuda}: {exc.message}" for cuda, exc in zip(stack.cuda, refused, strict=True))
+    msg = f"stack {stack.name} cannot be built for {gpu.title} here:\n{lines}"
+    raise TargetError(msg, hint=refused[0].hint)
+
+
+def _session_for(
+    request: Request,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    catalogue: Catalogue,
+    gpu: Gpu,
+    env: Mapping[str, str],
+    machine: Machine,
+) -> Session:
+    target, stack = resolve_target(request, catalogue, gpu=gpu, machine=machine.arch)
+    lock = _lock_of(stack, catalogue)
+    user_env = process_environment()
+    layout = Layout(build=settings.build, target=target.id, cache=settings.cache)
+    downloads = DownloadCache(settings.cache / "downloads")
+    around = Surroundings(
+        toolchains=layout.toolchains,
+        cache=downloads,
+        facts=FactCache(settings.cache / "facts.json"),
+        env=env,
+        user_env=user_env,
+    )
+    packages = resolve_packages(
+        request,
+        catalogue,
+        target,
+        stack,
+        patch_hash=_patch_hashes(settings.data, stack),
+        missing_tools=missing_tools(stack, catalogue, facts=around.facts, around=user_env),
+    )
+    store = Store(settings.cache / "store")
+    state = TargetState(layout, store)
+    frozen = read_frozen(settings.bundle) if settings.bundle else None
+    if frozen and settings.bundle:
+        env = {**env, **node_environment(settings.bundle)}
+        toolchain = frozen_toolchain(frozen, target, around, catalogue.gccs)
+    else:
+        toolchain = survey_toolchain(target, packages, around, host_compiler=request.host_compiler, gccs=catalogue.gccs)
+    hooks = {name: [file_hash(path) for path in hook_files(settings.data, name)] for name in packages}
+    plan = make_plan(request, target, stack, packages, toolchain=toolchain, lock=lock, hooks=hooks, state=state)
+    memory = int(request.memory_gib * GIB) if request.memory_gib else int(machine.memory_bytes * MEMORY_SHARE)
+    context = Context(
+        plan=plan,
+        request=request,
+        data=settings.data,
+        layout=layout,
+        env=env,
+        store=store,
+        downloads=downloads,
+        gccs=catalogue.gccs,
+        frozen=frozen,
+        lock=lock,
+        reporter=reporter,
+        tools=Tools(),
+        jobs=request.jobs or machine.cores,
+        memory_bytes=memory,
+    )
+    return Session(catalogue=catalogue, context=context, state=state, machine=machine, toolchain=toolchain)
+
+
+def find_gpu(name: str, catalogue: Catalogue, env: Mapping[str, str]) -> Gpu:
+    """Return the GPU that is meant; "auto" asks the driver.
+
+    Raises:
+        UsageError: no such GPU.
+        TargetError: "auto" without a GPU, with several kinds, or with one that no file describes.
+    """
+    if name != "auto":
+        return catalogue.gpu(name)
+    devices = visible_devices(env)
+    if not devices:
+        msg = "--gpu auto: no GPU is visible on this machine"
+        raise TargetError(msg, hint="name the GPU to build for: --gpu h200 (no GPU is needed to build)")
+    kinds = {device.capability for device in devices}
+    if len(kinds) > 1:
+        listed = "\n".join(f"  {device.name}, capability {device.capability}" for device in devices)
+        msg = f"--gpu auto: the GPUs of this machine differ:\n{listed}"
+        raise TargetError(msg, hint="name the one to build for: --gpu NAME")
+    device = devices[0]
+    same = [gpu for gpu in catalogue.gpus.values() if gpu.capability.rstrip("af") == device.capability]
+    named = [gpu for gpu in same if any(text in device.name for text in gpu.device_names)]
+    best = sorted(named, key=lambda gpu: max(len(t) for t in gpu.device_names if t in device.name), reverse=True)
+    if best or same:
+        return (best or same)[0]
+    msg = f"--gpu auto: no file in toolchains/gpus describes {device.name} (capability {device.capability})"
+    raise TargetError(msg, hint="docs/how-to/new-gpu.md shows how to add it")
+
+
+def _lock_of(stack: Stack, catalogue: Catalogue) -> Lock | None:
+    if not stack.lock:
+        return None
+    lock = read_lock(catalogue.root / "recipes/stacks" / f"{stack.name}.lock")
+    check_lock(lock, lock_inputs(stack, catalogue.recipes))
+    return lock
+
+
+def _patch_hashes(data: Path, stack: Stack) -> dict[Path, str]:
+    found = {}
+    for name, choice in stack.packages.items():
+        for path in (data / "patches" / name / choice.version).glob("*.patch"):
+            found[path] = file_hash(path)
+    return found
