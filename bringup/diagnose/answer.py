@@ -23,11 +23,14 @@ _UNKNOWN = 0.4
 _DEFAULTS = {"gpu": "h200", "jobs": "2", "stack": "kernels"}
 
 _JIT = re.compile(
-    r"\.cache/(?:flashinfer|torch_extensions|tvm-ffi)|cached_ops|flashinfer/jit|triton/(?:runtime|compiler|backends)|torch/utils/cpp_extension\.py.*(?:load|jit)"
+    r"\.cache/(?:flashinfer|torch_extensions|tvm-ffi)|cached_ops|flashinfer/jit|triton/(?:runtime|compiler|backends)"
+    r"|torch/utils/cpp_extension\.py.*(?:load|jit)"
 )
+
 _CAPTURE = re.compile(r"Capture cuda graph|cuda_graph_runner|CUDAGraph|capture_begin|capture_end")
 _PIP = re.compile(
-    r"pip/_(?:internal|vendor)|_in_process|Building wheel|Getting requirements to build|pip-build-env|build_meta|Preparing metadata|Collecting \S|Failed to build `|uv pip|Resolved \d+ package"
+    r"pip/_(?:internal|vendor)|_in_process|Building wheel|Getting requirements to build|pip-build-env|build_meta"
+    r"|Preparing metadata|Collecting \S|Failed to build `|uv pip|Resolved \d+ package"
 )
 
 
@@ -142,5 +145,5 @@ def search_phrase(core: str) -> str:
     """Return a line as words to search for: paths reduced to names, numbers of lines and addresses left out."""
     text = re.sub(r"\S*/([\w.+-]+)", r"\1", core)
     text = re.sub(r"0x[0-9a-fA-F]+|:\d+(?::\d+)?:|\(\d+\):|\b[0-9a-f]{12,}\b", " ", text)
-    words = re.sub(r"[\"'`‘’“”<>{}()\[\]|]", " ", text).split()
+    words = re.sub(r"[\"'`\u2018\u2019\u201c\u201d<>{}()\[\]|]", " ", text).split()
     return " ".join(words[:SEARCH_WORDS])

@@ -51,7 +51,8 @@ MESSAGE = 12
 _CAUSED_BY = re.compile(r"(?:Caused by|cause):\s*(.*)")
 _IMPORT_ERROR = re.compile(r"(?:\w+\.)*(?:ImportError|ModuleNotFoundError|OSError: lib\S+\.so)\b")
 _INSIDE_CMAKE = re.compile(
-    r"(?:is not able to compile|fails with the following output|Compiling the CUDA compiler id|Output:|Compiler:|could not be compiled|failed with the following)"
+    r"(?:is not able to compile|fails with the following output|Compiling the CUDA compiler id|Output:|Compiler:"
+    r"|could not be compiled|failed with the following)"
 )
 
 

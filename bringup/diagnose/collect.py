@@ -11,12 +11,14 @@ from bringup.diagnose.match import Match, Matcher
 from bringup.diagnose.outcome import SUCCESS_TRIGGERS, is_hard, success_of
 from bringup.diagnose.rank import Evidence
 from bringup.diagnose.reader import Hit, Reader
-from bringup.diagnose.shapes import TRIGGERS, Weight, classify
+from bringup.diagnose.shapes import FOREIGN_TRIGGERS, TRIGGERS, Weight, classify
 
 # Of lines that differ only in numbers this many are kept, and so many candidates altogether; memory stays bounded.
 ALIKE = 2
 MOST = 500
 MOST_MATCHES = 8
+# So many lines of a block's message are searched for known issues.
+INSIDE = 150
 
 _QUIET = ("trace", "command", "passed", "zero", "ignored")
 
@@ -24,7 +26,7 @@ _QUIET = ("trace", "command", "passed", "zero", "ignored")
 def triggers(knowledge: Knowledge) -> tuple[bytes, ...]:
     """Return the words that make a line worth a look, lower case: shapes, successes, and what signatures want."""
     words = [*dict.fromkeys((*TRIGGERS, *SUCCESS_TRIGGERS))]
-    words += sorted(word for word in knowledge.literals if not any(other in word for other in words))
+    words += sorted(word for word in knowledge.scanned if not any(other in word for other in words))
     least = [word for word in words if not any(other != word and other in word for other in words)]
     return tuple(word.encode() for word in least)
 
@@ -42,10 +44,14 @@ class Collector:
 
     def read(self, stream: BinaryIO) -> Reader:
         """Read the stream to its end."""
-        reader = Reader(stream, self._triggers)
+        foreign = tuple(word.encode() for word in FOREIGN_TRIGGERS)
+        reader = Reader(stream, self._triggers, foreign)
         for hit in reader.hits():
             self._take(hit)
         self.evidence.candidates += self._latest
+        for back, line in enumerate(reversed(reader.tail)):
+            if good := success_of(line):
+                self.evidence.successes.append((reader.lines - back, good))
         matches = [match for found in self._seen.values() for match in found]
         self.evidence.matches = sorted(matches, key=lambda match: match.no)
         return reader
@@ -68,7 +74,14 @@ class Collector:
         found = read_block(hit, shape)
         if found is not None:
             hit.keep()
+            self._match_inside(found)
             self._store(found)
+
+    def _match_inside(self, found: Candidate) -> None:
+        """Look for known issues in the message of a block, whose lines need no word of error of their own."""
+        last = min(found.end, found.hit.no + len(found.hit.after) - 1, max(found.no, found.hit.no) + INSIDE)
+        for no in range(max(found.hit.no, found.frames[1]) + 1, last + 1):
+            self._match(found.hit.below(no - found.hit.no))
 
     def _match(self, hit: Hit) -> None:
         for match in self._matcher.matches(hit):

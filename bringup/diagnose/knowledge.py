@@ -14,23 +14,12 @@ import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bringup.config.paths import data_root
+from bringup.diagnose.signature import CompiledSignature
 from bringup.diagnose.text import MAX_LINE
 from bringup.errors import ConfigError
 from bringup.model.knowledge import Advice, Issue, KnowledgeFile, Signature
 
 REFERENCE = "docs/reference/known-issues.md"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CompiledSignature:
-    """A signature with its expressions compiled and its literals in lower case."""
-
-    has: tuple[str, ...]
-    pattern: re.Pattern[str]
-    lines: int
-    near: tuple[re.Pattern[str], ...]
-    unless: tuple[re.Pattern[str], ...]
-    last: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +44,14 @@ class Knowledge:
     advice: tuple[tuple[Advice, re.Pattern[str]], ...]
 
     @property
-    def literals(self) -> frozenset[str]:
-        """Every literal that a signature wants in its line, lower case."""
+    def scanned(self) -> frozenset[str]:
+        """Literals of signatures whose lines have no general word of error, lower case."""
         return frozenset(
-            word for item in self.issues.values() for signature in item.signatures for word in signature.has
+            word
+            for item in self.issues.values()
+            for signature in item.signatures
+            if signature.scan
+            for word in signature.has
         )
 
 
@@ -189,6 +182,7 @@ def _compile_signature(signature: Signature, label: str, problems: list[str]) ->
         near=tuple(_compile(text, f"{label}: near", problems) for text in signature.near),
         unless=tuple(_compile(text, f"{label}: unless", problems) for text in signature.unless),
         last=signature.last,
+        scan=signature.scan,
     )
 
 

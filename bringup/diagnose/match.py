@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bringup.diagnose.knowledge import CompiledIssue, CompiledSignature, Knowledge
-from bringup.diagnose.reader import LINES_BEFORE, Hit
+from bringup.diagnose.knowledge import CompiledIssue, Knowledge
+from bringup.diagnose.reader import Hit
+from bringup.diagnose.signature import CompiledSignature
 from bringup.diagnose.text import Line
-
-NEAR_AFTER = 120
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,34 +58,8 @@ class Matcher:
 
 
 def _try(hit: Hit, item: CompiledIssue, signature: CompiledSignature) -> Match | None:
-    rows = [(hit.no, hit.line)] if signature.lines == 1 else _joined(hit, signature.lines)
-    fit = signature.pattern.search("\n".join(row.core for _, row in rows))
-    if not fit:
+    place = signature.fit(hit)
+    if place is None:
         return None
-    if (signature.near or signature.unless) and not _context_fits(hit, signature):
-        return None
-    no, line = rows[fit.string.count("\n", 0, fit.start())]
-    return Match(
-        item=item,
-        hit=hit,
-        no=no,
-        line=line,
-        groups={name: text or "" for name, text in fit.groupdict().items()},
-        last=signature.last,
-    )
-
-
-def _joined(hit: Hit, count: int) -> list[tuple[int, Line]]:
-    """Return the line and those that follow from the same stream, with their numbers."""
-    rows = enumerate(hit.after[: count * 4], hit.no)
-    return [(no, line) for no, line in rows if line.stream == hit.line.stream][:count]
-
-
-def _context_fits(hit: Hit, signature: CompiledSignature) -> bool:
-    around = [line.core for line in (*hit.before[-LINES_BEFORE:], *hit.after[:NEAR_AFTER])]
-    near = all(_anywhere(pattern, around) for pattern in signature.near)
-    return near and not any(_anywhere(pattern, around) for pattern in signature.unless)
-
-
-def _anywhere(pattern: re.Pattern[str], rows: Iterable[str]) -> bool:
-    return any(pattern.search(row) for row in rows)
+    no, line, groups = place
+    return Match(item=item, hit=hit, no=no, line=line, groups=groups, last=signature.last)

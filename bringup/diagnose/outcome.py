@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table is read by its columns
 """Tell errors that were dealt with from errors that ended the run.
 
 A build log holds many errors that nobody minds: feature checks that fail on purpose, optional extensions, retries.
@@ -27,6 +28,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"=+ (?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed\b"), _ALL),
     (re.compile(r"(?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed(?:, .{0,80})? in [\d.]+s"), _ALL),
     (re.compile(r"100% tests passed"), _ALL),
+    (re.compile(r"Result: SUCCESS"), _ALL),
     (re.compile(r"test result: ok\."), _ALL),
     (re.compile(r"OK(?: \(.{1,60}\))?$"), frozenset({Category.RUNTIME, Category.IMPORT})),
     (re.compile(r".{0,60}(?:exit(?:ed)?(?: with)? (?:code|status):? ?0\b|Job succeeded|Finished: SUCCESS|BUILD SUCCESS)"), _ALL),
@@ -34,9 +36,8 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"(?:naming to \S+ done|writing image sha256|exporting layers .*done)"), _ALL),
 )  # fmt: skip
 SUCCESS_TRIGGERS: tuple[str, ...] = (
-    "successfully ", " packages in ", " package in ", "build files have been written", "[100%]", "finished ",
-    " passed", "test result: ok", "job succeeded", "success", "startup complete", "fired up", "config.status: ",
-    "status 0", "code 0", "code: 0", "status: 0", " done",
+    "success", " packages in ", " package in ", "build files have", "[100%]", "finished ", " passed", "test result: ok",
+    "job succeeded", "startup complete", "fired up", "config.status: ", "naming to ", "result: ",
 )  # fmt: skip
 
 # Lines after which no later success of another step makes the failure undone.

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
+
+from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
 
 from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.match import Match
 from bringup.diagnose.outcome import is_harmless
 from bringup.diagnose.shapes import Weight, classify
-from bringup.model.knowledge import Category
+from bringup.model.knowledge import Category, Issue
 
 # What is added to the weight of the shape.
 KNOWN = 30  # a known issue explains the line
@@ -19,6 +23,7 @@ MENTION = 70  # weight of a known issue at a line without the shape of an error
 SILENT = 45  # weight of a known issue that shows as a warning
 LATER = 2  # subtracted for each candidate that comes before
 MOST_LATER = 10
+AGAINST_FACTS = 15  # subtracted where the target has a version of the package that is not affected
 CHAINED = 15  # subtracted where a traceback says that it follows from another
 
 # An exception that programs raise to themselves while they look for something; what followed from it is the cause.
@@ -67,7 +72,7 @@ def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Score
     matches = _outranked(_usable(evidence, lines))
     for match in matches:
         if not match.item.issue.wrapper:
-            _explain(scored, match, evidence)
+            _explain(scored, match, evidence, facts)
     scored.sort(key=lambda item: (-item.score, item.no))
     return _wrapped(_explained_by_silent(scored), [match for match in matches if match.item.issue.wrapper])
 
@@ -105,7 +110,7 @@ def _score(found: Candidate, index: int) -> Scored:
 
 def _chains(scored: list[Scored]) -> list[Scored]:
     """Prefer the innermost of chained exceptions, except where it was only a lookup."""
-    for before, item in zip(scored, scored[1:], strict=False):
+    for before, item in pairwise(scored):
         if not (item.found and item.found.link and before.found and before.found.kind == "traceback"):
             continue
         if item.found.link == "context" and _LOOKUP.match(before.found.line.core):
@@ -117,7 +122,7 @@ def _chains(scored: list[Scored]) -> list[Scored]:
 
 
 def _usable(evidence: Evidence, lines: int) -> list[Match]:
-    """Drop matches in source that a traceback shows, those undone later, hangs not at the end; keep the first of each."""
+    """Return the first match of each issue that counts: not shown source, not undone, a hang only at the end."""
     usable: dict[str, Match] = {}
     for match in evidence.matches:
         issue = match.item.issue
@@ -143,11 +148,11 @@ def _outranked(matches: list[Match]) -> list[Match]:
     return [match for match in matches if match.item.issue.id not in beaten]
 
 
-def _explain(scored: list[Scored], match: Match, evidence: Evidence) -> None:
+def _explain(scored: list[Scored], match: Match, evidence: Evidence, facts: Mapping[str, str]) -> None:
     """Attach a known issue to the candidate whose line it explains, or add it as a candidate of its own."""
     issue = match.item.issue
     home = next((item for item in scored if item.found and _covers(item.found, match)), None)
-    bonus = KNOWN_WEAK if issue.weak else KNOWN
+    bonus = (KNOWN_WEAK if issue.weak else KNOWN) - (0 if is_affected(issue, facts) else AGAINST_FACTS)
     if home is None:
         if any(is_harmless(found) for found in evidence.candidates if _covers(found, match)):
             return
@@ -190,3 +195,17 @@ def _explained_by_silent(scored: list[Scored]) -> list[Scored]:
 def _text(item: Scored) -> str:
     line = item.found.line if item.found else item.match.line if item.match else None
     return line.core if line else ""
+
+
+def is_affected(issue: Issue, facts: Mapping[str, str]) -> bool:
+    """Return False only where a package is known to have a version that the issue does not concern."""
+    for text in issue.affected:
+        wanted = Requirement(text)
+        names = {wanted.name, wanted.name.removesuffix("-python"), "cuda" if wanted.name == "nvcc" else ""}
+        for name in names & facts.keys():
+            try:
+                if Version(facts[name]) not in wanted.specifier:
+                    return False
+            except InvalidVersion:
+                continue
+    return True

@@ -11,7 +11,7 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -48,6 +48,13 @@ class Hit:
         self._start -= low
         return self
 
+    def below(self, count: int) -> Hit:
+        """Return the line `count` lines further down as a hit of its own."""
+        start = self._start
+        for _ in range(count):
+            start = self._data.find(b"\n", start) + 1
+        return Hit(self.no + count, self.after[count], self._data, start)
+
     @cached_property
     def after(self) -> list[Line]:
         """The line itself and up to `LINES_AFTER` that follow."""
@@ -69,9 +76,10 @@ class Reader:
         tail: the last lines of the stream, cleaned, once it was read to its end.
     """
 
-    def __init__(self, stream: BinaryIO, triggers: Sequence[bytes]) -> None:
+    def __init__(self, stream: BinaryIO, triggers: Sequence[bytes], foreign: Sequence[bytes] = ()) -> None:
         self._stream = stream
         self._triggers = tuple(triggers)
+        self._foreign = tuple(foreign)
         self.lines = 0
         self.tail: list[Line] = []
 
@@ -90,7 +98,7 @@ class Reader:
             cut = max(0, limit - LOOK_BACK)
             data, done = data[cut:], limit - cut
 
-    def _scan(self, data: bytes, low: int, high: int, number: int) -> Iterator[Hit]:  # type: ignore[misc]
+    def _scan(self, data: bytes, low: int, high: int, number: int) -> Generator[Hit, None, int]:
         position = low
         for start, end in self._hot(data, low, high):
             number += data.count(b"\n", position, start)
@@ -102,7 +110,7 @@ class Reader:
         """Return where the lines with a trigger word begin and end, in order."""
         small = data[low:high].lower()
         found: dict[int, int] = {}
-        for trigger in self._triggers:
+        for trigger in self._triggers if small.isascii() else (*self._triggers, *self._foreign):
             position = small.find(trigger)
             while position >= 0:
                 start = small.rfind(b"\n", 0, position) + 1

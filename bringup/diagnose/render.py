@@ -25,7 +25,8 @@ def render(diagnosis: Diagnosis) -> str:
 
 def _headline(name: str, best: Finding) -> str:
     known = f"known issue {best.id}" if best.id else "not a known issue"
-    return f"{name}:{best.line_no}: {printable(best.title, 200)}\n  [{best.category}] {known}, confidence {best.confidence:.2f}"
+    place = f"{name}:{best.line_no}: {printable(best.title, 200)}"
+    return f"{place}\n  [{best.category}] {known}, confidence {best.confidence:.2f}"
 
 
 def _excerpt(best: Finding) -> str:

@@ -118,7 +118,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("terminate", Weight.STRONG, Category.RUNTIME, r"terminate called (?:after throwing|without)"),
     ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
     ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
-    ("shell", Weight.GENERAL, Category.RUNTIME, r"(?:[\w./-]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|Kommando nicht gefunden|commande introuvable)"),
+    ("shell", Weight.GENERAL, Category.RUNTIME, r"(?:[\w./-]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|unbound variable|Kommando nicht gefunden|commande introuvable)"),
     ("shell", Weight.GENERAL, Category.RUNTIME, r"[\w./+-]{1,100}: (?:line \d+: |\d+: |can't open |cannot (?:access|stat|create|open|touch|remove|execute))"),
     ("loader", Weight.STRONG, Category.IMPORT, r".{0,600}(?:error while loading shared libraries|symbol lookup error|cannot open shared object file|version [`'‘]GLIBC\w*_[\d.]+['’] not found)"),
     ("git", Weight.STRONG, Category.INSTALL, r"(?:fatal|error): (?:unable to access|repository|not a git|could not read|remote|couldn't find|pathspec|patch failed|patch does not apply|clone of|reference is not|destination path|early EOF|unsafe|detected dubious|corrupt|invalid path|bad object|.{0,100}did not match any)"),
@@ -134,15 +134,16 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
 SHAPES = tuple(Shape(name, weight, category, re.compile(pattern)) for name, weight, category, pattern in _RULES)
 
 # Words of which an error line has at least one; lower case.
+# Few, because each costs a pass over the log at memory speed; the rarer shapes rely on words that they bring along.
 TRIGGERS: tuple[str, ...] = (
-    "error:", "error  ", "error[e", "error #", "cmake error", "traceback (most", "exception", "fatal", "failed",
-    "killed", "could not", "unable to", "not found", "no such file", "undefined ", "cannot ", "segmentation fault",
-    "core dumped", "no space left", "*** ", "denied", "panicked at", "no solution", "exit code", "exit status",
-    "terminate called", "cuda error", "cudaerror", "_status_", "nccl", "out of memory", "error response", "oom",
-    "ld: ", "multiple definition", "name resolution", "resolve host", "timed out", "refused", "error: ", "e: ",
-    "错误", "錯誤", "fehler", "erreur", "エラー", "오류", "ошибка", "errore", "erro ", "nvrm", "err!", "error (dev)",
-    "error\x1b", "fatal\x1b", "panicked\x1b", "errors.", "can't open", "bus error", "aborted", "hunk", "patch: ", "not in gzip", "unexpected end", "illegal instruction", "quota exceeded", "error in ", "error at ",
+    "error:", "error  ", "error[e", "error #", "error\x1b", "error at ", "error in ", "error resp", "error (dev)",
+    "error occ", "fatal", "fail", "exception", "traceback (m", "killed", "could not", "unable", "not found", "no such",
+    "undefined ", "cannot ", "can't open", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
+    "no solution", "exit ", "exited", "terminate called", "cudaerror", "nccl warn", "out of memory", "oom-", "ld: ",
+    "curl: (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur",
 )  # fmt: skip
+# The same in other scripts; looked for only where a log is not plain ASCII.
+FOREIGN_TRIGGERS: tuple[str, ...] = ("错误", "錯誤", "エラー", "오류", "ошибка", "błąd")
 
 
 def classify(core: str) -> Shape | None:

@@ -47,7 +47,7 @@ _LOGGER = re.compile(
     r"|\[(?P<e>DEBUG|INFO|WARNING|ERROR|CRITICAL|debug|info|warning|error)\]:?\s"
     r"|E\s{3}(?=\s*\S)"
 )
-_DECORATION = re.compile(r"^[\s│┃|├╰└─▶►>×✗✘•❌*-]*(?:\[(?:stderr|stdout)\]\s*)?(?:= note: )?")
+_DECORATION = re.compile(r"^[\s│┃|├╰└─▶►>\u00d7✗✘•❌*-]*(?:\[(?:stderr|stdout)\]\s*)?(?:= note: )?")
 
 
 class Line(NamedTuple):
@@ -99,7 +99,7 @@ def _strip_prefixes(line: str) -> tuple[str, str]:
 
 def _stream_key(name: str, text: str) -> str:
     """Return what stays the same in every prefix of one stream (a docker prefix also has a time)."""
-    return text.split()[0] if name == "docker" else text.strip()
+    return text.split(maxsplit=1)[0] if name == "docker" else text.strip()
 
 
 def printable(text: str, limit: int = 400) -> str:

@@ -38,6 +38,8 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         lines: how many lines `pattern` may span.
         near: expressions that must each be found within 60 lines before or 120 after.
         unless: expressions, none of which may be found there.
+        scan: look for `has` in every line; needed only where the line has no general word of error ("error:",
+            "failed", "cannot" ...), because each such literal costs a pass over the log.
         last: the line must be among the last three of the log (a process that hangs, not one that fails).
     """
 
@@ -46,6 +48,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     lines: int = 1
     near: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
+    scan: bool = False
     last: bool = False
 
 
