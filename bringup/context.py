@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bringup.bundling.frozen import Frozen
 from bringup.config.lockfile import Lock
 from bringup.errors import BringupError
+from bringup.model.frozen import Frozen
 from bringup.model.hooks import Progress
 from bringup.model.plan import Plan, Request, Step
 from bringup.model.toolchain import GccRelease

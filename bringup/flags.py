@@ -14,7 +14,7 @@ from typing import Any
 from invoke.context import Context as InvokeContext
 from invoke.tasks import Task
 
-from bringup.bundling.frozen import read_frozen
+from bringup.config.frozen import read_frozen
 from bringup.config.paths import data_root, in_checkout
 from bringup.config.settings import UserSettings, load_settings
 from bringup.errors import UsageError

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bringup.building.hook_files import hook_files
-from bringup.bundling.frozen import read_frozen
 from bringup.config.catalogue import Catalogue, load_catalogue
+from bringup.config.frozen import read_frozen
 from bringup.config.lockfile import Lock, read_lock
 from bringup.context import Context, Reporter, Tools
 from bringup.errors import TargetError

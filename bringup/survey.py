@@ -12,9 +12,9 @@ from typing import cast
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from bringup.bundling.frozen import Frozen
 from bringup.config.catalogue import Catalogue
 from bringup.errors import BringupError, PrepareError, TargetError
+from bringup.model.frozen import Frozen
 from bringup.model.plan import Package, Target
 from bringup.model.stack import Stack
 from bringup.model.toolchain import CudaRelease, GccRelease, PythonRelease

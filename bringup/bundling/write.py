@@ -14,7 +14,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bringup import __version__
-from bringup.bundling.frozen import FILE, SCHEMA, Frozen
 from bringup.bundling.parts import tree_size, write_parts
 from bringup.config.lockfile import Pin
 from bringup.config.paths import DATA_FOLDERS, PACKAGE
@@ -23,6 +22,7 @@ from bringup.engine import take_ready_tools
 from bringup.environment import our_wheels, pins_to_install
 from bringup.errors import InstallError, StorageError, UsageError
 from bringup.formats.wheel import make_wheel
+from bringup.model.frozen import FILE, SCHEMA, Frozen
 from bringup.model.plan import Decision
 from bringup.session import Session
 from bringup.survey import pick_gcc
@@ -36,8 +36,9 @@ from bringup.toolchain.facts import FactCache
 from bringup.toolchain.python import PythonPlaces, unpacked_python
 
 MIB = 1 << 20
-SCRIPT = Path(__file__).with_name("install.sh")
-SETUP = Path(__file__).with_name("setup_node.py")
+CARRIED = Path(__file__).with_name("carried")
+SCRIPT = CARRIED / "install.sh"
+SETUP = CARRIED / "setup_node.py"
 # Newest glibc of the machines that wheels are chosen for; wheels for older ones fit as well.
 NODE_GLIBC = 39
 

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A TOML table: immutable, every key known. (`kw_only` is not inherited and stands at each class.)"""
+    """A TOML table: immutable, every key known. `kw_only` is not inherited and stands at each class."""
 
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]

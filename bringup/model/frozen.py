@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
-
-from bringup.errors import ConfigError
 
 FILE = "bundle.json"
 SCHEMA = 1
@@ -54,16 +50,3 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     machine: str
     date: str
     version: str
-
-
-def read_frozen(root: Path) -> Frozen:
-    """Read bundle.json of an installed bundle.
-
-    Raises:
-        ConfigError: it is missing or not what a bundle holds.
-    """
-    try:
-        return msgspec.json.decode((root / FILE).read_bytes(), type=Frozen)
-    except (OSError, msgspec.DecodeError) as exc:
-        msg = f"{root / FILE}: not the description of a bundle: {exc}"
-        raise ConfigError(msg, hint="install the bundle again") from exc

@@ -1,0 +1,1 @@
+"""Files of a bundle that run on the node by themselves."""
