@@ -8,10 +8,10 @@ FAILURES = Path(classify.__file__).with_name("failures.toml")
 
 CASES = {
     "no-kernel-image": "torch.AcceleratorError: CUDA error: no kernel image is available for execution on the device",
-    "jit-disabled-module-missing": "flashinfer.jit.core.MissingJITCacheError: JIT compilation is disabled via FLASHINFER_DISABLE_JIT",
-    "cuda-fp8-header-missing": "/x/include/flashinfer/vec_dtypes.cuh:21:10: fatal error: cuda_fp8.h: No such file or directory",
+    "jit-disabled-module-missing": "flashinfer.jit.core.MissingJITCacheError: JIT compilation is disabled via FLASHINFER_DISABLE_JIT",  # noqa: E501 - a log line
+    "cuda-fp8-header-missing": "/x/include/flashinfer/vec_dtypes.cuh:21:10: fatal error: cuda_fp8.h: No such file or directory",  # noqa: E501 - a log line
     "arch-floor-sm75": "RuntimeError: FlashInfer requires GPUs with sm75 or higher",
-    "version-floor": "Exception: flashinfer_python is installed with version 0.6.8.post1, which is less than the minimum "
+    "version-floor": "Exception: flashinfer_python is installed with version 0.6.8.post1, which is less than the minimum "  # noqa: E501 - a log line
     "required version 0.6.11.post1. Please uninstall the old version",
     "kernels-package-revision": "ValueError: Either a revision or a version must be specified.",
     "capture-out-of-memory": "Exception: Capture cuda graph failed: CUDA out of memory. Tried to allocate 2.00 GiB.",
