@@ -11,7 +11,7 @@ def hook_file(data: Path, package: str) -> Path:
 
 
 def hook_files(data: Path, package: str) -> list[Path]:
-    """Return the hook and the files beside it that belong to it: recipes/<package>*.py and <package>.*.toml."""
+    """Return the hook and the files beside it that belong to it: those whose names begin with its own."""
     stem = package.replace("-", "_")
     folder = data / "recipes"
-    return sorted([*folder.glob(f"{stem}.py"), *folder.glob(f"{stem}_*.py"), *folder.glob(f"{stem}.*.toml")])
+    return sorted([*folder.glob(f"{stem}.py"), *folder.glob(f"{stem}_*.py"), *folder.glob(f"{stem}.*.toml"), *folder.glob(f"{stem}_*.toml")])

@@ -115,6 +115,16 @@ class UrlSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="url"):
     strip: int = 1
 
 
+class OwnSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="recipe"):
+    """No source of its own: the hook makes the wheel out of what the package needs.
+
+    Attributes:
+        why: what it is made of.
+    """
+
+    why: str
+
+
 SimpleSource = GitSource | SdistSource | WheelSource | DebianSource | DebSource | UrlSource
 
 
@@ -146,7 +156,9 @@ class AssembledSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="a
     empty: tuple[str, ...] = ()
 
 
-Source = GitSource | SdistSource | WheelSource | DebianSource | DebSource | UrlSource | AssembledSource
+Source = (
+    GitSource | SdistSource | WheelSource | DebianSource | DebSource | UrlSource | AssembledSource | OwnSource
+)
 
 
 Backend = Literal["pep517", "setup.py", "repack", "hook"]

@@ -16,6 +16,7 @@ from bringup.model.recipe import (
     DebianSource,
     DebSource,
     GitSource,
+    OwnSource,
     SdistSource,
     SimpleSource,
     UrlSource,
@@ -51,7 +52,7 @@ def all_sources(package: Package) -> Iterator[tuple[str, SimpleSource]]:
     if isinstance(package.source, AssembledSource):
         for part in package.source.parts:
             yield part.into or package.name, part.source
-    else:
+    elif not isinstance(package.source, OwnSource):
         yield package.name, package.source
     yield from package.extras.items()
 
@@ -92,6 +93,8 @@ def git_access(ctx: Context, step: Step) -> GitAccess:
 
 
 def _note(package: Package, outputs: list[Path]) -> str:
+    if not outputs:
+        return "made of what it needs"
     files = [path for path in outputs if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     kind = msgspec.to_builtins(package.source).get("kind", "")

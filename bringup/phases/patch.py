@@ -12,7 +12,7 @@ from bringup.formats.deb import unpack_deb
 from bringup.formats.source_archive import unpack_archive
 from bringup.formats.wheel import unpack_wheel
 from bringup.model.plan import Package, Step
-from bringup.model.recipe import AssembledSource, DebSource, GitSource, SdistSource, SimpleSource, WheelSource
+from bringup.model.recipe import AssembledSource, DebSource, GitSource, OwnSource, SdistSource, SimpleSource, WheelSource
 from bringup.system.fs import make_dir, remove_tree, storage_errors
 from bringup.system.git import checkout_source
 from bringup.system.gitcommand import GitAccess
@@ -51,6 +51,9 @@ def extra_folder(ctx: Context, package: Package, name: str) -> Path:
 
 
 def _place(package: Package, source: object, dest: Path, step: Step, ctx: Context) -> None:
+    if isinstance(source, OwnSource):
+        make_dir(dest)
+        return
     if not isinstance(source, AssembledSource):
         assert isinstance(source, SimpleSource)
         _place_simple(package, source, dest, step, ctx)

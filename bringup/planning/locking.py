@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from bringup.config.lockfile import SCHEMA, Lock, lock_command
 from bringup.errors import ConfigError
-from bringup.model.recipe import Overlay, Recipe, Version, WheelSource
+from bringup.model.recipe import Overlay, OwnSource, Recipe, Version, WheelSource
 from bringup.model.stack import Stack, StackPackage
 
 # SGLang's wheels since 0.5.11 ask for glibc 2.34, which Debian 12, Ubuntu 22.04 and RHEL 9 have.
@@ -76,7 +76,11 @@ def lock_inputs(stack: Stack, recipes: Mapping[str, Recipe]) -> LockInputs:
     a lock).
     """
     requirements: dict[str, tuple[str, ...]] = {
-        "packages.in": tuple(_package_pin(recipes[name], choice) for name, choice in stack.packages.items()),
+        "packages.in": tuple(
+            _package_pin(recipes[name], choice)
+            for name, choice in stack.packages.items()
+            if not isinstance(_version(recipes[name], choice).sources[choice.source], OwnSource)
+        ),
         "stack.in": stack.requirements.roots,
     }
     for name, choice in stack.packages.items():

@@ -20,7 +20,7 @@ import llama_step  # noqa: E402
 import small_llama  # noqa: E402
 import token_rule  # noqa: E402
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # other packages warn, here it is theirs
 
 TINY = small_llama.Shape(
     layers=2, hidden=256, heads=4, kv_heads=2, head_dim=64, intermediate=512, vocab=4096, positions=256

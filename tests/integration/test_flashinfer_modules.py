@@ -39,8 +39,8 @@ PINS = {"torch": "2.11.0", "apache-tvm-ffi": "0.1.9"}
 EPOCH = "315532800"
 
 
-def load_hook() -> Any:
-    spec = importlib.util.spec_from_file_location("real_flashinfer_hook", ROOT / "recipes" / "flashinfer.py")
+def load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"real_{name}", ROOT / "recipes" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -49,7 +49,8 @@ def load_hook() -> Any:
     return module
 
 
-hook = load_hook()
+hook = load("flashinfer")
+ninja_files = load("flashinfer_ninja")
 
 
 class Bench:
@@ -246,3 +247,82 @@ def test_the_whole_set_and_the_large_families_can_be_listed(bench, tmp_path):
         [*(f"{kind} hd{dim}" for kind in kinds for dim in (64, 256)), *fa3, "mla-fa2 bf16", "mla-fa3 bf16"]
     )
     assert len(listed(full=True)) > 500
+
+
+COMPILER = """#!/bin/sh
+echo "start $1" >>{log}; sleep 0.4; echo "end $1" >>{log}; : >"$2"
+"""
+RULES = """
+rule cuda_compile
+  command = {compiler} $in $out
+
+rule link
+  command = : $ldflags; cat $in >$out
+"""
+
+
+def test_ninja_starts_heavy_units_first_and_few_at_a_time(bench, tmp_path):
+    log, compiler = tmp_path / "log", tmp_path / "compiler"
+    compiler.write_text(COMPILER.format(log=log))
+    compiler.chmod(0o755)
+    costs = [
+        {"source": "*/heavy*", "cpu_seconds": 60, "memory_mib": 3000},
+        {"source": "*", "cpu_seconds": 5, "memory_mib": 200},
+    ]
+    modules = []
+    for name, files in (("light", ["a", "b", "c"]), ("mixed", ["x", "heavy1", "heavy2", "heavy3"])):
+        folder = tmp_path / "modules" / name
+        folder.mkdir(parents=True)
+        for file in files:
+            (folder / f"{file}.cu").touch()
+        builds = [f"build {folder}/{file}.o: cuda_compile {folder}/{file}.cu" for file in files]
+        objects = " ".join(f"{folder}/{file}.o" for file in files)
+        text = [RULES.format(compiler=compiler), *builds, f"build {folder}/{name}.so: link {objects}", ""]
+        (folder / "build.ninja").write_text("\n".join(text))
+        modules.append(ninja_files.Module("demo", name, folder / "build.ninja", costs, moved={}))
+    made = ninja_files.write_build(modules, tmp_path, jobs=4, budget_mib=4000)
+    assert (made["heavy_depth"], made["light_depth"]) == (1, 4)
+    lines: list[str] = []
+    bench.run([bench.python.parent / "ninja", "-C", tmp_path, "-j4"], on_line=lines.append)
+    running, most, order = set(), 0, []
+    for verb, unit in map(str.split, log.read_text().splitlines()):
+        name = Path(unit).stem
+        if verb == "start":
+            running.add(name)
+            order.append(name)
+        else:
+            running.remove(name)
+        most = max(most, len([one for one in running if one.startswith("heavy")]))
+    assert most == 1
+    assert "heavy1" in order[:4]
+    assert order.index("heavy2") < len(order) - 1
+    assert [line for line in lines if line.startswith("@start ")]
+    again = ninja_files.write_build(modules, tmp_path, jobs=4, budget_mib=4000)
+    assert [module["done"] for module in again["modules"]] == [True, True]
+
+
+def test_a_shared_job_budget_is_kept_to(bench, tmp_path):
+    """With a jobserver of no tokens ninja may run one command at a time, although the hook is told of two jobs."""
+    fifo = tmp_path / "jobs"
+    os.mkfifo(fifo)
+    descriptor = os.open(fifo, os.O_RDWR)
+    flags = {"MAKEFLAGS": f" -j2 --jobserver-auth=fifo:{fifo}"}
+    try:
+        ctx = bench.context({"families": ["cascade"]}, tmp_path / "out")
+        ctx = replace(ctx, work=tmp_path / "work", env={**ctx.env, **flags})
+        argv: list[list[str]] = []
+
+        def run_with(words: Any, **rest: Any) -> Any:
+            argv.append([str(word) for word in words])
+            rest["env"] = {**flags, **(rest.get("env") or {})}
+            return bench.run(words, **rest)
+
+        at_once: list[int] = []
+        (tmp_path / "out").mkdir()
+        hook.build(
+            replace(ctx, run=run_with, progress=lambda progress: at_once.append(len(progress.now.split(", ")))),
+        )
+    finally:
+        os.close(descriptor)
+    assert not any(word.startswith("-j") for words in argv if words[0].endswith("ninja") for word in words)
+    assert max(at_once) == 1

@@ -3,7 +3,7 @@
 Runs in the environment of the stack (patched SGLang, tvm-ffi, torch) on a machine with a CUDA toolkit; no GPU is
 needed, because the architecture is given. SGLang's patch 0004 looks into the package that this writes.
 
-    python sglang_prebuild.py --work DIR --out DIR [--arch 9.0] [--jobs N] [--local cu130]
+    python sglang_kernels_prebuild.py --work DIR --out DIR [--arch 9.0] [--jobs N] [--local cu130]
 """
 
 from __future__ import annotations
