@@ -120,7 +120,11 @@ def _session_for(
         toolchain = frozen_toolchain(frozen, target, around, catalogue.gccs)
     else:
         toolchain = survey_toolchain(target, packages, around, host_compiler=request.host_compiler, gccs=catalogue.gccs)
-    hooks = {name: [file_hash(path) for path in hook_files(settings.data, name)] for name in packages}
+    hooks = {
+        name: [file_hash(path) for path in hook_files(settings.data, name)]
+        for name, package in packages.items()
+        if package.build.backend == "hook"
+    }
     plan = make_plan(request, target, stack, packages, toolchain=toolchain, lock=lock, hooks=hooks, state=state)
     memory = int(request.memory_gib * GIB) if request.memory_gib else int(machine.memory_bytes * MEMORY_SHARE)
     context = Context(
