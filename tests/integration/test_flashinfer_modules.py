@@ -271,19 +271,20 @@ def test_ninja_starts_heavy_units_first_and_few_at_a_time(bench, tmp_path):
     ]
     modules = []
     for name, files in (("light", ["a", "b", "c"]), ("mixed", ["x", "heavy1", "heavy2", "heavy3"])):
-        folder = tmp_path / "modules" / name
+        folder, source = tmp_path / "state" / name, tmp_path / "source" / name
         folder.mkdir(parents=True)
+        source.mkdir(parents=True)
         for file in files:
-            (folder / f"{file}.cu").touch()
-        builds = [f"build {folder}/{file}.o: cuda_compile {folder}/{file}.cu" for file in files]
+            (source / f"{file}.cu").touch()
+        builds = [f"build {folder}/{file}.o: cuda_compile {source}/{file}.cu" for file in files]
         objects = " ".join(f"{folder}/{file}.o" for file in files)
         text = [RULES.format(compiler=compiler), *builds, f"build {folder}/{name}.so: link {objects}", ""]
         (folder / "build.ninja").write_text("\n".join(text))
         modules.append(ninja_files.Module("demo", name, folder / "build.ninja", costs, moved={}))
-    made = ninja_files.write_build(modules, tmp_path, jobs=4, budget_mib=4000)
+    made = ninja_files.write_build(modules, tmp_path / "state", jobs=4, budget_mib=4000)
     assert (made["heavy_depth"], made["light_depth"]) == (1, 4)
     lines: list[str] = []
-    bench.run([bench.python.parent / "ninja", "-C", tmp_path, "-j4"], on_line=lines.append)
+    bench.run([bench.python.parent / "ninja", "-C", made["state"], "-j4"], on_line=lines.append)
     running, most, order = set(), 0, []
     for verb, unit in map(str.split, log.read_text().splitlines()):
         name = Path(unit).stem
@@ -297,7 +298,7 @@ def test_ninja_starts_heavy_units_first_and_few_at_a_time(bench, tmp_path):
     assert "heavy1" in order[:4]
     assert order.index("heavy2") < len(order) - 1
     assert [line for line in lines if line.startswith("@start ")]
-    again = ninja_files.write_build(modules, tmp_path, jobs=4, budget_mib=4000)
+    again = ninja_files.write_build(modules, tmp_path / "state", jobs=4, budget_mib=4000)
     assert [module["done"] for module in again["modules"]] == [True, True]
 
 
