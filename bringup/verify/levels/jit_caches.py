@@ -234,7 +234,7 @@ def describe(items: Sequence[Compiled]) -> str:
         names = by_cache.setdefault(item.cache, [])
         if item.name not in names:
             names.append(item.name)
-    if names := by_cache.pop("driver", None):
+    if names := by_cache.pop("driver", []):
         by_cache["PTX compiled by the driver, so a binary has no machine code for this GPU"] = [f"{len(names)} times"]
     return "; ".join(f"{cache}: {', '.join(names)}" for cache, names in by_cache.items())
 
