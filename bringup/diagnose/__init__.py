@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from bringup.diagnose.answer import make_finding
 from bringup.diagnose.collect import Collector
 from bringup.diagnose.knowledge import Knowledge, load_knowledge
 from bringup.diagnose.model import Diagnosis, Finding, Status
 from bringup.diagnose.rank import Scored, rank
-from bringup.diagnose.reader import open_log
+from bringup.diagnose.reader import Stream, open_log
 from bringup.diagnose.render import render
 
 __all__ = ["Diagnosis", "Finding", "Status", "diagnose_paths", "diagnose_stream", "exit_code", "render"]
@@ -53,7 +52,7 @@ def diagnose_paths(
 
 
 def diagnose_stream(
-    stream: BinaryIO, *, knowledge: Knowledge, facts: Mapping[str, str] | None = None, log: str = "-"
+    stream: Stream, *, knowledge: Knowledge, facts: Mapping[str, str] | None = None, log: str = "-"
 ) -> Diagnosis:
     """Diagnose one open log; see `diagnose_paths`."""
     collector = Collector(knowledge)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.knowledge import REFERENCE, Knowledge
 from bringup.diagnose.model import Finding
-from bringup.diagnose.rank import Scored
+from bringup.diagnose.rank import Scored, is_affected
 from bringup.diagnose.reader import Hit
 from bringup.diagnose.text import Line
-from bringup.model.knowledge import Category, Certainty
+from bringup.model.knowledge import Category, Certainty, Issue
 
 BEFORE = 4
 AFTER = 8
@@ -54,7 +54,7 @@ def make_finding(item: Scored, *, knowledge: Knowledge, facts: Mapping[str, str]
             category=issue.category,
             cause=_fill(issue.cause, values),
             fix=tuple(_fill(text, values) for text in (*issue.fix, *issue.by_hand)),
-            confidence=_CONFIDENCE[issue.certainty] - (0.25 if issue.wrapper else 0.1 if issue.weak else 0.0),
+            confidence=round(_CONFIDENCE[issue.certainty] - _doubt(issue, facts), 2),
             url=f"{REFERENCE}#{issue.id}",
             **common,  # type: ignore[arg-type]
         )
@@ -92,6 +92,11 @@ def _unknown(
         search=search_phrase(line.core),
         **common,  # type: ignore[arg-type]
     )
+
+
+def _doubt(issue: Issue, facts: Mapping[str, str]) -> float:
+    doubt = 0.25 if issue.wrapper else 0.1 if issue.weak else 0.0
+    return doubt + (0.0 if is_affected(issue, facts) else 0.3)
 
 
 def _is_near(pattern: str, hit: Hit) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import BinaryIO
 
 from bringup.diagnose.blocks import Candidate, read_block
 from bringup.diagnose.knowledge import Knowledge
 from bringup.diagnose.match import Match, Matcher
 from bringup.diagnose.outcome import SUCCESS_TRIGGERS, is_hard, success_of
 from bringup.diagnose.rank import Evidence
-from bringup.diagnose.reader import Hit, Reader
+from bringup.diagnose.reader import Hit, Reader, Stream
 from bringup.diagnose.shapes import FOREIGN_TRIGGERS, TRIGGERS, Weight, classify
 
 # Of lines that differ only in numbers this many are kept, and so many candidates altogether; memory stays bounded.
@@ -20,7 +19,7 @@ MOST_MATCHES = 8
 # So many lines of a block's message are searched for known issues.
 INSIDE = 150
 
-_QUIET = ("trace", "command", "passed", "zero", "ignored")
+_QUIET = ("trace", "command", "passed", "zero", "ignored", "commit", "probe")
 
 
 def triggers(knowledge: Knowledge) -> tuple[bytes, ...]:
@@ -42,7 +41,7 @@ class Collector:
         self._seen: dict[str, list[Match]] = {}
         self.evidence = Evidence()
 
-    def read(self, stream: BinaryIO) -> Reader:
+    def read(self, stream: Stream) -> Reader:
         """Read the stream to its end."""
         foreign = tuple(word.encode() for word in FOREIGN_TRIGGERS)
         reader = Reader(stream, self._triggers, foreign)

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol, cast
 
 from bringup.diagnose.text import Line, clean_line
 from bringup.errors import UsageError
@@ -25,6 +25,16 @@ LOOK_AHEAD = 48 << 10
 LINES_BEFORE = 60
 LINES_AFTER = 400
 ENDLESS = 1 << 20
+
+
+class Stream(Protocol):
+    """What is read: a file, standard input, an unpacking archive, bytes in memory."""
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Return some bytes, empty at the end."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class Hit:
@@ -76,7 +86,7 @@ class Reader:
         tail: the last lines of the stream, cleaned, once it was read to its end.
     """
 
-    def __init__(self, stream: BinaryIO, triggers: Sequence[bytes], foreign: Sequence[bytes] = ()) -> None:
+    def __init__(self, stream: Stream, triggers: Sequence[bytes], foreign: Sequence[bytes] = ()) -> None:
         self._stream = stream
         self._triggers = tuple(triggers)
         self._foreign = tuple(foreign)
@@ -126,34 +136,37 @@ class Reader:
         self.tail = [clean_line(row) for row in rows[-20:]]
 
 
-def open_log(path: str) -> BinaryIO:
+def open_log(path: str) -> Stream:
     """Open a log for reading: `-` is standard input; gzip is recognised by its first bytes.
 
     Raises:
         UsageError: there is no such file, or it cannot be read.
     """
     if path == "-":
-        return _plain(sys.stdin.buffer)
+        return _unpacked(cast("io.BufferedReader", sys.stdin.buffer))
     try:
-        return _plain(Path(path).open("rb"))
+        return _unpacked(Path(path).open("rb"))
     except OSError as exc:
         msg = f"cannot read the log {path}: {exc.strerror or exc}"
         raise UsageError(msg, hint="give the path of a log file, or - for standard input") from exc
 
 
-def _plain(stream: BinaryIO) -> BinaryIO:
-    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[type-var]
+def _unpacked(buffered: io.BufferedReader) -> Stream:
+    if not isinstance(buffered, io.BufferedReader):  # standard input that a caller has replaced
+        buffered = io.BufferedReader(buffered)
     if buffered.peek(2)[:2] == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=buffered)  # type: ignore[return-value]
+        unpacked = gzip.GzipFile(fileobj=buffered)
+        unpacked.myfileobj = buffered  # type: ignore[assignment]  # what GzipFile.close() closes with itself
+        return unpacked
     return buffered
 
 
-def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+def _chunks(stream: Stream) -> Iterator[tuple[bytes, bool]]:
     """Yield blocks and whether each is the last; of a line beyond `ENDLESS` bytes the rest is left out."""
     run = 0
     while True:
         try:
-            chunk = stream.read(CHUNK)
+            chunk = stream.read1(CHUNK)
         except (OSError, EOFError, zlib.error):  # a damaged archive ends where the damage is
             chunk = b""
         if not chunk:

@@ -19,6 +19,7 @@ class Weight(IntEnum):
 
     NONE = 0
     WRAPPER = 20  # says only that something below it failed
+    VAGUE = 30  # names the program that failed, not why
     SYMPTOM = 50  # a process ended by a signal: the cause, if nothing else explains it
     GENERAL = 80  # an error line of some tool
     STRONG = 100  # a compiler, linker, resolver or interpreter says what is wrong
@@ -54,15 +55,18 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("warning", Weight.NONE, Category.COMPILE, r"[^\s:]{1,400}(?::\d+){1,2}:\s*(?:warning|note|remark|Warnung|注意|警告)"),
     ("warning", Weight.NONE, Category.COMPILE, r"(?:[^\s:()]{1,400}\(\d+\): (?:warning|remark)|(?:[\w.]*\.)?\w*Warning:)"),
     ("passed", Weight.NONE, Category.RUNTIME, r".{0,300}(?:\bPASSED\b|\.\.\. ok$|\bSKIPPED\b|\bXFAIL\b|\[ {6} OK \])"),
+    ("commit", Weight.NONE, Category.RUNTIME, r"(?:[0-9a-f]{7,40} )?(?:\([^)]{1,80}\) )?(?:[Ff]ix(?:es|ed)?|feat|docs|chore|Merge|Revert|Bump|HEAD is now at)\b(?! the)"),
     ("zero", Weight.NONE, Category.RUNTIME, r".{0,200}\b(?:0|no) (?:errors?|failures?|failed)\b"),
     ("ignored", Weight.NONE, Category.COMPILE, r".{0,400}(?:\(ignored\)|\(non-fatal\)|\bnot fatal\b|\(will retry\))"),
     ("command", Weight.NONE, Category.COMPILE, rf"(?:\[\d+/\d+\] )?(?:: && )?(?:ccache |sccache )?{_COMPILER} (?:.* )?-(?:c|o|E|I\S+)(?: |$)"),
     ("probe", Weight.NONE, Category.CONFIGURE, r"(?:(?:g?make(?:\[\d+\])?: \*\*\* |FAILED: |ninja: ).{0,300}(?:cmTC_|CMakeTmp|TryCompile))"),
     # --- consequences
+    ("command-failed", Weight.VAGUE, Category.COMPILE, r"error: [Cc]ommand ['\"\[].{1,3000} (?:failed|returned non-zero)"),
+    ("backend", Weight.STRONG, Category.INSTALL, r"error: backend-unavailable"),
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:ninja: build stopped|FAILED: |compilation terminated|\d+ errors? (?:generated|detected|found))"),
     ("wrapper", Weight.WRAPPER, Category.LINK, r"(?:\S*collect2\S*|collect2).{0,20}[:：].{0,80}\bld\b"),
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:g?make|gmake)(?:\[\d+\])?: \*\*\* (?:\[.{1,400}\] .{1,20} \d+|Waiting for)"),
-    ("wrapper", Weight.WRAPPER, Category.COMPILE, r"error: (?:could not compile|aborting due to|build failed|\d+ jobs? failed|command ['\"].{1,200} failed|subprocess-exited|metadata-generation|legacy-install|failed-wheel-build|linking with `)"),
+    ("wrapper", Weight.WRAPPER, Category.COMPILE, r"error: (?:could not compile|aborting due to|build failed|\d+ jobs? failed|subprocess-exited|metadata-generation|legacy-install|failed-wheel-build|linking with `)"),
     ("wrapper", Weight.WRAPPER, Category.INSTALL, r"ERROR: (?:Ignored the following|Failed building wheel|Failed to build|Could not build wheels|Command errored out|No matching distribution|Failed cleaning|Cannot uninstall.{0,80}distutils|Exception:)"),
     ("wrapper", Weight.WRAPPER, Category.INSTALL, r"(?:Failed to build|Failed to download and build|The build backend returned|Call to `|Build backend failed|Failed to install requirements|Failed to resolve requirements|Failed to prepare|error: Failed to prepare|error: Failed to build|note: This error originates|hint: )"),
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:[\w.]*CalledProcessError|[\w.]*CompileError|[\w.]*BackendUnavailable_|[\w.]*DistutilsExecError): "),
@@ -81,7 +85,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("nvrtc", Weight.STRONG, Category.JIT, r"(?:nvrtc: error|NVCC compilation failed|nvrtc compilation failed)"),
     # --- linkers
     ("nothing", Weight.NONE, Category.LINK, r".{0,400}\bld(?:\.\w+)?: .{0,600}(?:: in function |warning:|skipping incompatible|NOTE:|: dans la fonction|in Funktion)"),
-    ("ld", Weight.STRONG, Category.LINK, r"(?:[\w./+-]{0,200}[/-])?(?:real-)?ld(?:\.bfd|\.gold|\.lld|64\.lld)?: "),
+    ("ld", Weight.STRONG, Category.LINK, r"(?:[\w./+-]{0,200}[/-])?(?:real-)?ld(?:\.bfd|\.gold|\.lld|64\.lld)? ?:(?! warning)"),
     ("ld", Weight.STRONG, Category.LINK, r"[^\s:][^:]{0,600}:(?:\([.\w+]{1,80}\)|\d+): (?:undefined reference to|multiple definition|more undefined)"),
     ("ld", Weight.STRONG, Category.LINK, r".{0,600}: undefined reference to [`'‘]"),
     ("mold", Weight.STRONG, Category.LINK, r"(?:mold|lld|rust-lld): (?:error|fatal)"),
@@ -139,7 +143,7 @@ TRIGGERS: tuple[str, ...] = (
     "error:", "error  ", "error[e", "error #", "error\x1b", "error at ", "error in ", "error resp", "error (dev)",
     "error occ", "fatal", "fail", "exception", "traceback (m", "killed", "could not", "unable", "not found", "no such",
     "undefined ", "cannot ", "can't open", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
-    "no solution", "exit ", "exited", "terminate called", "cudaerror", "nccl warn", "out of memory", "oom-", "ld: ",
+    "no solution", "exit ", "exited", "terminate called", "cudaerror", "nccl warn", "out of memory", "oom-", "ld:", "ld : ",
     "curl: (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur",
 )  # fmt: skip
 # The same in other scripts; looked for only where a log is not plain ASCII.
