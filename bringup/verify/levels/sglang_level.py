@@ -10,22 +10,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bringup.verify.levels import engine_log, jit_caches, level_io, token_rule
+    from bringup.verify.levels import engine_log, engine_report, jit_caches, level_io
 else:
     import engine_log
+    import engine_report
     import jit_caches
     import level_io
-    import token_rule
 
 HERE = Path(__file__).resolve().parent
 TOKENS = 64
@@ -42,24 +40,6 @@ ENGINE_ENV = {
     # Without it FlashInfer compiles its norms in-process with CuTe DSL, although the built ones are there.
     "FLASHINFER_USE_CUDA_NORM": "1",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """One finished engine run: its document, log facts, and what was compiled meanwhile."""
-
-    name: str
-    status: int
-    seconds: float
-    document: dict[str, Any]
-    log: str
-    captured: engine_log.Captured
-    compiled: list[jit_caches.Compiled]
-
-    @property
-    def ready(self) -> bool:
-        """True if the engine came up and did all it was asked."""
-        return self.status == 0 and "bench" in self.document
 
 
 class Session:
@@ -88,7 +68,7 @@ class Session:
         """The checkpoint: the one asked for, or the small llama's folder."""
         return Path(self.options.model or self.work / "small-llama")
 
-    def engine(self, name: str, task: dict[str, Any], *extra: str, tp: int) -> Engine:
+    def engine(self, name: str, task: dict[str, Any], *extra: str, tp: int) -> engine_report.Engine:
         """Run one engine and collect what it left."""
         out, wanted = self.work / f"{name}.json", self.work / f"{name}-task.json"
         wanted.write_text(json.dumps(task), encoding="utf-8")
@@ -113,7 +93,7 @@ class Session:
         if self.options.harvest and self.options.harvest_into:
             jit_caches.harvest(folders, items, self.options.harvest_into / name)
         document = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
-        return Engine(
+        return engine_report.Engine(
             name=name,
             status=status,
             seconds=seconds,
@@ -133,127 +113,6 @@ class Session:
         if options.cuda_graph_max_bs is not None:
             sizes += ["--cuda-graph-max-bs", str(options.cuda_graph_max_bs)]
         return sizes
-
-
-def report_engine(result: level_io.Result, engine: Engine, *, harvest: bool) -> bool:
-    """Checks that hold for every engine; False if it did not come through."""
-    evidence = {key: value for key, value in engine.document.items() if key not in ("tokens", "scored")}
-    evidence |= {
-        "seconds": engine.seconds,
-        "captured": engine.captured.evidence(),
-        "tokens": engine.document.get("tokens"),
-    }
-    evidence["compiled"] = [
-        {"cache": item.cache, "name": item.name, "files": list(item.files)[:4]} for item in engine.compiled
-    ]
-    result.evidence[engine.name] = evidence
-    if not engine.ready:
-        result.fail_from(f"{engine.name}.runs", engine.log, evidence={"exit": engine.status})
-        return False
-    ready, first = engine.document["ready_s"], engine.document["first_token_s"]
-    result.add(f"{engine.name}.runs", True, f"ready after {ready:.1f} s, first token after {first:.1f} s")
-    told = jit_caches.describe(engine.compiled)
-    if harvest:
-        result.warnings += [f"{engine.name}: compiled at run time: {told}"] if told else []
-    else:
-        why = f"compiled at run time: {told}" if told else "nothing was compiled at run time"
-        result.add(f"{engine.name}.no-compilation", not engine.compiled, why)
-    return True
-
-
-def report_graphs(result: level_io.Result, engine: Engine, *, piecewise: bool) -> None:
-    """Decode and piecewise graphs were captured, as the engine's API and its log say, and steps ran from them."""
-    server, seen = engine.document.get("server", {}), engine.captured
-    memory = server.get("memory_usage", {}).get("graph")
-    sizes = [int(size) for size in server.get("cuda_graph_bs") or []]
-    agreed = bool(sizes) and seen.decode_sizes == sizes and "decode" in seen.seconds and memory is not None
-    result.add(
-        f"{engine.name}.decode-graphs",
-        agreed,
-        f"{len(seen.decode_sizes)} decode graphs captured in {seen.seconds.get('decode', 0):.2f} s, {memory} GB"
-        if agreed
-        else f"the engine speaks of {len(sizes)} decode graphs, its log of {len(seen.decode_sizes)} "
-        f"({'with' if 'decode' in seen.seconds else 'without'} the line that ends the capture)",
-    )
-    if piecewise:
-        wanted = server.get("piecewise_cuda_graph_tokens") or []
-        done = bool(wanted) and "piecewise" in seen.seconds and bool(seen.piecewise_sizes)
-        result.add(
-            f"{engine.name}.piecewise-graphs",
-            done,
-            f"{len(seen.piecewise_sizes)} piecewise graphs captured in {seen.seconds.get('piecewise', 0):.2f} s"
-            if done
-            else "no piecewise graph was captured; the log says why near `piecewise`",
-        )
-    for kind in ("Prefill", "Decode") if piecewise else ("Decode",):
-        yes, no = (seen.steps.get(f"{kind} {flag}", 0) for flag in (True, False))
-        result.add(
-            f"{engine.name}.{kind.lower()}-from-graph",
-            yes > 0,
-            f"{yes} of {yes + no} logged {kind.lower()} steps ran from a graph",
-        )
-
-
-def report_tokens(
-    result: level_io.Result,
-    name: str,
-    expected: Sequence[Sequence[int]],
-    got: Sequence[Sequence[int]],
-    reference: dict[str, Any],
-) -> None:
-    """Apply the token rule and keep its verdict."""
-    verdict = token_rule.judge(
-        expected, got, margins=reference["margins"], bounds=reference["bounds"], reference=reference["tokens"]
-    )
-    result.add(name, verdict.passed, verdict.why, evidence={"rule": token_rule.STATED_BOUND, **verdict.evidence()})
-
-
-def report_logprobs(result: level_io.Result, engine: Engine, reference: dict[str, Any]) -> None:
-    """Log probabilities of the chosen tokens, as far as the tokens are the reference's, within the same bound."""
-    scored, worst, over, count = engine.document.get("scored"), 0.0, 0, 0
-    if not scored:
-        result.skip(f"{engine.name}.logprobs", "not asked for", required=False)
-        return
-    rows = zip(
-        reference["tokens"],
-        scored["tokens"],
-        scored["logprobs"],
-        reference["logprobs"],
-        reference["bounds"],
-        strict=False,
-    )
-    for expected, got, mine, theirs, bounds in rows:
-        for step in range(len(expected)):
-            if step >= len(got) or got[step] != expected[step]:
-                break
-            difference, count = abs(mine[step] - theirs[step]), count + 1
-            worst, over = max(worst, difference), over + (difference > bounds[step])
-    share = over / count if count else 1.0
-    result.add(
-        f"{engine.name}.logprobs",
-        share <= 0.01,
-        f"{over} of {count} log probabilities lie outside the bound (1 % may), the largest difference is {worst:.3f}",
-    )
-
-
-def report_speed(result: level_io.Result, graph: Engine, eager: Engine) -> None:
-    """Latency and throughput with and without graphs, as ratios."""
-    rows = []
-    for fast, slow in zip(graph.document["bench"], eager.document["bench"], strict=False):
-        ratio = slow["step_s"] / fast["step_s"] if fast["step_s"] > 0 else 0.0
-        rows.append(
-            {
-                "batch": fast["batch"],
-                "graph_ms_per_token": fast["step_s"] * 1e3,
-                "eager_ms_per_token": slow["step_s"] * 1e3,
-                "graph_tokens_per_s": fast["tokens_per_s"],
-                "eager_tokens_per_s": slow["tokens_per_s"],
-                "speedup": ratio,
-            }
-        )
-    result.evidence["speed"] = rows
-    if rows and statistics.median(row["speedup"] for row in rows) < 1.0:
-        result.warnings.append("decoding from graphs is not faster than without: " + str(rows))
 
 
 def level(result: level_io.Result, options: argparse.Namespace, work: Path) -> None:
@@ -281,20 +140,22 @@ def level(result: level_io.Result, options: argparse.Namespace, work: Path) -> N
     }
     flags = [] if options.piecewise else ["--no-piecewise"]
     graph = session.engine("graph", task, *flags, tp=options.tp)
-    if report_engine(result, graph, harvest=options.harvest):
-        report_graphs(result, graph, piecewise=options.piecewise)
-        report_tokens(result, "graph.tokens", reference["tokens"], graph.document["tokens"], reference)
-        report_logprobs(result, graph, reference)
+    if engine_report.report_engine(result, graph, harvest=options.harvest):
+        engine_report.report_graphs(result, graph, piecewise=options.piecewise)
+        engine_report.report_tokens(result, "graph.tokens", reference["tokens"], graph.document["tokens"], reference)
+        engine_report.report_logprobs(result, graph, reference)
     eager = session.engine("eager", task, "--eager", tp=options.tp)
-    if report_engine(result, eager, harvest=options.harvest):
-        report_tokens(result, "eager.tokens", reference["tokens"], eager.document["tokens"], reference)
+    if engine_report.report_engine(result, eager, harvest=options.harvest):
+        engine_report.report_tokens(result, "eager.tokens", reference["tokens"], eager.document["tokens"], reference)
     if graph.ready and eager.ready:
-        report_tokens(result, "graph-equals-eager", eager.document["tokens"], graph.document["tokens"], reference)
-        report_speed(result, graph, eager)
+        engine_report.report_tokens(
+            result, "graph-equals-eager", eager.document["tokens"], graph.document["tokens"], reference
+        )
+        engine_report.report_speed(result, graph, eager)
     if options.tp > 1 and graph.ready:
         single = session.engine("tp1", {**task, "logprobs": False, "batches": []}, *flags, tp=1)
-        if report_engine(result, single, harvest=options.harvest):
-            report_tokens(
+        if engine_report.report_engine(result, single, harvest=options.harvest):
+            engine_report.report_tokens(
                 result, f"tp{options.tp}-equals-tp1", single.document["tokens"], graph.document["tokens"], reference
             )
 
