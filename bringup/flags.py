@@ -50,6 +50,7 @@ Flags = dict[str, Any]
 def with_flags(body: Callable[[Flags], int | None], *groups: dict[str, tuple[Any, str]], name: str = "") -> Task[Any]:
     """Return an invoke task with the flags of all groups; `body` gets their values by name with underscores."""
     flags = {key: value for group in groups for key, value in group.items()}
+    required = [key for key, (default, _) in flags.items() if default is inspect.Parameter.empty]
     parameters = [inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     for key, (default, _) in flags.items():
         parameters.append(
@@ -60,11 +61,20 @@ def with_flags(body: Callable[[Flags], int | None], *groups: dict[str, tuple[Any
         from bringup.cli import guarded  # noqa: PLC0415 - the program imports the tasks
 
         merged = {key.replace("-", "_"): default for key, (default, _) in flags.items()} | values
-        guarded(lambda: body(merged), debug=bool(merged.get("debug")))
+
+        def checked() -> int | None:
+            lacking = [key for key in required if not merged[key.replace("-", "_")]]
+            if lacking and not installed_bundle():
+                msg = f"{task_body.__name__} needs {', '.join(f'--{key}' for key in lacking)}"
+                raise UsageError(msg, hint=flags[lacking[0]][1])
+            return body(merged)
+
+        guarded(checked, debug=bool(merged.get("debug")))
 
     task_body.__name__ = (name or body.__name__).replace("-", "_").strip("_")
     task_body.__doc__ = body.__doc__
     task_body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    task_body.flags = flags  # type: ignore[attr-defined] # for the reference; invoke takes the helps apart as it parses
     return Task(
         task_body,
         name=name or body.__name__.strip("_").replace("_", "-"),

@@ -1,93 +1,180 @@
-"""JSON schemas and reference pages, both made from the models: a key exists once, in its model."""
+"""JSON schemas of the data files, made from the models: a key exists once, in its model."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from typing import Any, get_args, get_origin, get_type_hints
+import typing
+from dataclasses import dataclass
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
 from bringup.config.settings import UserSettings
 from bringup.model.gpu import Gpu
+from bringup.model.knowledge import KnowledgeFile
 from bringup.model.recipe import Recipe
 from bringup.model.stack import Stack
 from bringup.model.toolchain import CudaRelease, GccRelease, PythonRelease
 
-FILES: dict[str, tuple[type[msgspec.Struct], str, str]] = {
-    "recipe": (Recipe, "recipes/<name>.toml", "A package: how it is had and built."),
-    "stack": (Stack, "recipes/stacks/<name>.toml", "Packages and versions that go together."),
-    "gpu": (Gpu, "toolchains/gpus/<name>.toml", "A GPU model."),
-    "cuda": (CudaRelease, "toolchains/cuda/<version>.toml", "A CUDA release."),
-    "python": (PythonRelease, "toolchains/python/<version>.toml", "The Python of target environments."),
-    "gcc": (GccRelease, "toolchains/gcc/<version>.toml", "A host compiler that can be unpacked."),
-    "settings": (UserSettings, "~/.config/bringup/config.toml", "What a user or a site sets once."),
+Model = type[msgspec.Struct]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataFile:
+    """A kind of data file.
+
+    Attributes:
+        model: what it is read into.
+        title: heading of its page.
+        place: where such files are, for people.
+        globs: the same as patterns below the root of the checkout, for editors.
+        others: patterns of files among those that have another shape.
+        text: one or two sentences.
+    """
+
+    model: Model
+    title: str
+    place: str
+    globs: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    text: str
+
+
+FILES: dict[str, DataFile] = {
+    "recipe": DataFile(
+        model=Recipe,
+        title="Recipe",
+        place="recipes/<name>.toml",
+        globs=("recipes/*.toml",),
+        others=("recipes/*.units.toml", "recipes/*_prebuild.toml"),
+        text="A package: where it comes from, how it becomes a wheel, and what that wheel must hold. "
+        "[Add a recipe or a version](../how-to/new-recipe.md) tells how to write one.",
+    ),
+    "stack": DataFile(
+        model=Stack,
+        title="Stack",
+        place="recipes/stacks/<name>.toml",
+        globs=("recipes/stacks/*.toml",),
+        text="Packages and versions that are known to go together. What is there: [stacks](stacks.md).",
+    ),
+    "gpu": DataFile(
+        model=Gpu,
+        title="GPU",
+        place="toolchains/gpus/<name>.toml",
+        globs=("toolchains/gpus/*.toml",),
+        text="A GPU model. [Add a GPU](../how-to/new-gpu.md) tells how to write one; what is there: [GPUs](gpus.md).",
+    ),
+    "cuda": DataFile(
+        model=CudaRelease,
+        title="CUDA release",
+        place="toolchains/cuda/<version>.toml",
+        globs=("toolchains/cuda/*.toml",),
+        text="A CUDA release and the ways to come by its toolkit: [toolchains](../how-to/toolchains.md).",
+    ),
+    "python": DataFile(
+        model=PythonRelease,
+        title="Python",
+        place="toolchains/python/<version>.toml",
+        globs=("toolchains/python/*.toml",),
+        text="The Python that target environments are made of.",
+    ),
+    "gcc": DataFile(
+        model=GccRelease,
+        title="Host compiler",
+        place="toolchains/gcc/<version>.toml",
+        globs=("toolchains/gcc/*.toml",),
+        text="A host compiler that can be unpacked where the system has none in range.",
+    ),
+    "known-issue": DataFile(
+        model=KnowledgeFile,
+        title="Known issues file",
+        place="knowledge/<topic>.toml",
+        globs=("knowledge/*.toml",),
+        text="Known failures and how they show in a log. What is there: [known issues](known-issues.md).",
+    ),
+    "settings": DataFile(
+        model=UserSettings,
+        title="Settings",
+        place="~/.config/bringup/config.toml",
+        text="What a user or a site sets once; flags win over it. `BRINGUP_CONFIG` names another file.",
+    ),
 }
 
 
 def schemas() -> dict[str, str]:
-    """Return the JSON schema of every kind of file, by file name."""
+    """Return the JSON schema of every kind of file, by file name; the docstrings are its descriptions."""
     found = {}
-    for name, (model, _, text) in FILES.items():
-        schema = msgspec.json.schema(model)
-        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": text, **schema}
-        found[f"{name}.schema.json"] = msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
+    for name, file in FILES.items():
+        schema = msgspec.json.schema(file.model)
+        for model in models(file.model):
+            _describe(schema["$defs"].get(model.__name__, {}), model)
+        head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{file.title}: {file.place}"}
+        found[f"{name}.schema.json"] = msgspec.json.format(msgspec.json.encode({**head, **schema})).decode() + "\n"
     return found
 
 
-def reference_pages() -> dict[str, str]:
-    """Return one page for each kind of file, by file name."""
-    return {f"{name}.md": _page(model, place, text) for name, (model, place, text) in FILES.items()}
+def _describe(definition: dict[str, Any], model: Model) -> None:
+    summary, attributes = docstring(model)
+    definition["description"] = summary
+    for key, value in definition.get("properties", {}).items():
+        if key in attributes:
+            value["description"] = attributes[key]
 
 
-def _page(model: type[msgspec.Struct], place: str, text: str) -> str:
-    parts = [f"# `{place}`", "", f"{text} Made from the models by `invoke schema`; do not edit.", ""]
-    for kind in _models(model):
-        parts += _section(kind)
-    return "\n".join(parts).rstrip() + "\n"
+def editor_rules() -> str:
+    """Return the configuration of Taplo, which editors take the schema of a TOML file from."""
+    parts = ["# Made by `invoke schema` for editors that use Taplo; do not edit."]
+    for name, file in FILES.items():
+        if not file.globs:
+            continue
+        parts += ["", "[[rule]]", f"include = {_toml(file.globs)}"]
+        parts += [f"exclude = {_toml(file.others)}"] if file.others else []
+        parts += ["", "[rule.schema]"]
+        parts += [f'path = "docs/schemas/{name}.schema.json"']
+    return "\n".join(parts) + "\n"
 
 
-def _models(model: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
-    """Return `model` and every model below it, in the order they are met."""
-    found: list[type[msgspec.Struct]] = []
+def _toml(values: tuple[str, ...]) -> str:
+    return f"[{', '.join(json_text(one) for one in values)}]"
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON, which for strings, numbers and lists is TOML as well."""
+    return msgspec.json.encode(value).decode()
+
+
+def models(root: Model) -> list[Model]:
+    """Return `root` and every model below it, in the order they are met."""
+    found: list[Model] = []
 
     def visit(hint: Any) -> None:
-        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        if is_model(hint):
             if hint not in found:
                 found.append(hint)
-                for inner in get_type_hints(hint, include_extras=True).values():
+                for _, inner in hints(hint):
                     visit(inner)
             return
         for inner in get_args(hint):
             visit(inner)
 
-    visit(model)
+    visit(root)
     return found
 
 
-def _section(model: type[msgspec.Struct]) -> list[str]:
-    config = model.__struct_config__
-    heading = f"## {model.__name__}" + (f' (`{config.tag_field} = "{config.tag}"`)' if config.tag else "")
-    summary, attributes = _docstring(model)
-    lines = [heading, "", summary, "", "| key | type | default | meaning |", "|---|---|---|---|"]
-    hints = get_type_hints(model, include_extras=True)
-    for field in msgspec.structs.fields(model):
-        meaning = attributes.get(field.name, "")
-        default = "required" if field.required else f"`{_default(field)}`"
-        cells = (f"`{field.name}`", f"`{_type(hints[field.name])}`", default, meaning)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return [*lines, ""]
+def hints(model: Model) -> list[tuple[str, Any]]:
+    """Return names and types of a model's fields, in their order."""
+    types = get_type_hints(model, include_extras=True)
+    return [(field.name, types[field.name]) for field in msgspec.structs.fields(model)]
 
 
-def _default(field: Any) -> str:
-    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    if isinstance(value, msgspec.Struct):
-        return "{}"
-    return msgspec.json.encode(value).decode()
+def is_model(hint: Any) -> typing.TypeGuard[Model]:
+    """Tell whether a type is a table of its own."""
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
 
 
-def _docstring(model: type) -> tuple[str, dict[str, str]]:
-    """Split a docstring into its first part and its attributes."""
+def docstring(model: type) -> tuple[str, dict[str, str]]:
+    """Split a docstring into its text and the meaning of each attribute."""
     text = inspect.getdoc(model) or ""
     summary, _, rest = text.partition("\nAttributes:\n")
     attributes: dict[str, str] = {}
@@ -100,23 +187,3 @@ def _docstring(model: type) -> tuple[str, dict[str, str]]:
         elif name and line.strip():
             attributes[name] += " " + line.strip()
     return " ".join(summary.split()), attributes
-
-
-def _type(hint: Any) -> str:
-    origin, args = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return "any"
-    if isinstance(hint, type) and not args:
-        return {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}.get(
-            hint.__name__, hint.__name__
-        )
-    if hasattr(hint, "__metadata__"):
-        pattern = next((meta.pattern for meta in hint.__metadata__ if getattr(meta, "pattern", None)), "")
-        return _type(args[0]) + (f" matching {pattern}" if pattern else "")
-    if origin is tuple:
-        return f"list of {_type(args[0])}"
-    if origin is dict:
-        return f"table of {_type(args[1])}"
-    if str(origin) == "typing.Literal":
-        return " or ".join(msgspec.json.encode(arg).decode() for arg in args)
-    return " or ".join("nothing" if arg is type(None) else _type(arg) for arg in args)

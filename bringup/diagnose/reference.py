@@ -8,7 +8,7 @@ from bringup.model.knowledge import Category, Issue
 INTRODUCTION = """\
 # Known issues
 
-Generated from `knowledge/*.toml` by `invoke knowledge reference`; edit there. `invoke diagnose LOG` recognises these
+Made from `knowledge/*.toml` by `invoke schema`; edit there. `invoke diagnose LOG` recognises these
 failures in a log and prints the address of the entry here. Names in angle brackets are filled in from the log and the
 target. The ids are lasting.
 """

@@ -118,7 +118,12 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class KnowledgeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One knowledge/*.toml file."""
+    """One knowledge/*.toml file.
+
+    Attributes:
+        issue: known failures.
+        advice: what can be said of others.
+    """
 
     issue: tuple[Issue, ...] = ()
     advice: tuple[Advice, ...] = ()

@@ -57,7 +57,6 @@ class Stack(Table, frozen=True, kw_only=True):
         model: what the kernels are built for, in words: "llama, bf16, head_dim 128".
         download_mib: bytes that a first build fetches, MiB.
         disk_mib: disk that build folder and caches take, MiB.
-        level: level of verification that the stack reaches on its GPU.
     """
 
     schema: Literal[1]

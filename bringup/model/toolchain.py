@@ -101,7 +101,14 @@ class SystemToolkit(Table, frozen=True, kw_only=True):
 
 
 class CudaProviders(Table, frozen=True, kw_only=True):
-    """Ways to come by the toolkit; a missing one is not possible for this release, and `absent` says why."""
+    """Ways to come by the toolkit; a missing one is not possible for this release, and `absent` says why.
+
+    Attributes:
+        system: an installed toolkit.
+        wheels: assembled from wheels of the package index, without root.
+        debs: unpacked from Debian's packages, without root.
+        absent: by provider that is not possible, the reason.
+    """
 
     system: SystemToolkit | None = None
     wheels: WheelSet | None = None

@@ -50,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "session": TOOLS | {"state"},
     "engine": ENGINE,
     **dict.fromkeys(FRONT, ENGINE | FRONT | {"cli"}),
+    "generated": ENGINE | FRONT | {"cli", "tasks"},  # the reference is made from the tasks
     "tasks": ENGINE | FRONT,
     "cli": ENGINE | FRONT | {"tasks"},
 }

@@ -1,0 +1,80 @@
+"""docs/reference/cli.md: every task with its flags, from the tasks themselves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from bringup.cli import FREE_WORDS
+from bringup.flags import RUN, TARGET
+
+# What a flag takes, by the type of its default.
+VALUES = {str: " TEXT", int: " N", float: " NUMBER", list: " TEXT", bool: ""}
+# Groups of flags that many tasks share: heading, flags, first sentence.
+GROUPS = (
+    ("Target flags", TARGET, "They say what is built, for what, and where. The plan is made from them."),
+    ("Run flags", RUN, "They say how the work is done."),
+)
+ORDER = (
+    ("Build", ("build", "plan", "fetch", "patch", "prepare", "install", "verify")),
+    ("Use what was built", ("shell", "env", "bundle")),
+    ("Find out", ("list", "doctor", "diagnose", "report")),
+    ("Keep house", ("clean", "gc", "lock")),
+    ("Develop bringup", ("test", "lint", "schema", "knowledge")),
+)
+
+INTRODUCTION = """\
+# Tasks and flags
+
+Made from the tasks by `invoke schema`; edit `bringup/tasks.py` and `bringup/flags.py`.
+
+`./invokew TASK` in a checkout, `invoke TASK` where its `.venv` is active, and `bringup TASK` where the package is
+installed are the same. `TASK --help` shows the flags of a task. A flag's value follows after a space or an equals sign;
+flags that may be repeated are given once for each value. [Exit codes](exit-codes.md) are on a page of their own.
+
+`-o` is short for `--output`; there are no other short flags. Options before the task (`--echo`, `--dry` ...) are
+invoke's own and have no use here.
+"""
+
+
+def cli_page() -> str:
+    """Return the page."""
+    from bringup.tasks import ns  # noqa: PLC0415 - the tasks import what makes this page
+
+    tasks = dict(ns.tasks)
+    placed = [name for _, names in ORDER for name in names]
+    rest = tuple(name for name in sorted(tasks) if name not in placed)
+    parts = [INTRODUCTION]
+    for heading, names in (*ORDER, ("Others", rest)):
+        here = [name for name in names if name in tasks]
+        if here:
+            parts += [f"## {heading}", ""]
+            parts += [line for name in here for line in _task(name, tasks[name])]
+    for heading, group, text in GROUPS:
+        parts += [f"## {heading}", "", text, "", *_table(group), ""]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _task(name: str, task: Any) -> list[str]:
+    flags: dict[str, tuple[Any, str]] = task.body.flags
+    required = [flag for flag, (default, _) in flags.items() if default is inspect.Parameter.empty]
+    words = [f"[{FREE_WORDS[name].removeprefix('--').upper()}]"] if name in FREE_WORDS else []
+    usage = " ".join([f"./invokew {name}", *(f"--{flag} NAME" for flag in required), *words])
+    lines = [f"### {name}", "", f"    {usage}", "", " ".join((inspect.getdoc(task) or "").split()), ""]
+    shared = [(heading, group) for heading, group, _ in GROUPS if set(group) <= set(flags)]
+    if shared:
+        links = [f"[{heading.lower()}](#{heading.lower().replace(' ', '-')})" for heading, _ in shared]
+        lines += [f"Takes the {' and the '.join(links)}.", ""]
+    own = {flag: value for flag, value in flags.items() if not any(flag in group for _, group in shared)}
+    return [*lines, *_table(own), ""] if own else lines
+
+
+def _table(flags: Mapping[str, tuple[Any, str]]) -> list[str]:
+    rows = ["| flag | meaning |", "|---|---|"]
+    for name, (default, text) in sorted(flags.items()):
+        kind = str if default is inspect.Parameter.empty else type(default)
+        shown = f"; `{default}` without it" if kind in (str, int, float) and default and kind is type(default) else ""
+        meaning = (text + shown).replace("|", "\\|")
+        rows.append(f"| `--{name}{VALUES[kind]}` | {meaning} |")
+    return rows
