@@ -31,9 +31,7 @@ class BringupProgram(Program):
         words = fold_positionals(list(sys.argv if argv is None else argv))
         try:
             self.create_config()
-            self.parse_core(words)
-            self.parse_collection()
-            self.parse_tasks()
+            self._parse(words)
             self.parse_cleanup()
             self.update_config()
             self.execute()
@@ -45,6 +43,16 @@ class BringupProgram(Program):
             sys.exit(exc.code)
         except UnexpectedExit as exc:
             sys.exit(exc.result.exited)
+
+    def _parse(self, words: list[str]) -> None:
+        try:
+            self.parse_core(words)
+            self.parse_collection()
+            self.parse_tasks()
+        except ValueError as exc:  # from int() or float(), which invoke calls on the value of a flag
+            found = re.search(r"'(.*)'$", str(exc))
+            value = found[1] if found else ""
+            _leave(UsageError(f"{_flag_of(value, words)} wants a number, not {value!r}"))
 
     def _wrong_use(self, message: str, words: list[str]) -> UsageError:
         tasks = dict(self.namespace.tasks) if self.namespace else {}
@@ -58,6 +66,9 @@ class BringupProgram(Program):
             kind = f"{task.name} has no flag" if task and word.startswith("-") else "there is no task"
             message = f"{kind} {word!r}" + (f"; did you mean {near}?" if near else "")
         missing = re.search(r"did not receive required positional arguments: (.+)", message)
+        bare = re.search(r"Flag <Argument: ([\w-]+)", message)
+        if bare:
+            message = f"--{bare[1].replace('_', '-')} needs a value"
         if missing and task:
             message = f"{task.name} needs {', '.join('--' + name.strip(chr(39)) for name in missing[1].split(', '))}"
         return UsageError(message, hint=hint)
@@ -80,6 +91,16 @@ def fold_positionals(words: list[str]) -> list[str]:
         out.append(f"{flag}={word}" if free and (word == "-" or not word.startswith("-")) else word)
         free = word not in TAKE_VALUE
     return out
+
+
+def _flag_of(value: str, words: list[str]) -> str:
+    """Return the flag that was given this value, as `--flag value` or `--flag=value`."""
+    for before, word in zip(words, words[1:], strict=False):
+        if word == value and before.startswith("-"):
+            return before
+        if word.startswith("-") and word.endswith(f"={value}"):
+            return word.partition("=")[0]
+    return "a flag"
 
 
 def _long(word: str, before: str) -> str:
