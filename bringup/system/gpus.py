@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bringup.errors import BringupError, TargetError
 from bringup.system import process
+from bringup.system.environ import process_environment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +30,8 @@ class Device:
 
 def visible_devices(env: Mapping[str, str]) -> tuple[Device, ...]:
     """Return the GPUs of this machine; none without a driver."""
-    path = f"{env.get('PATH', '')}:/usr/bin:/usr/local/nvidia/bin:/usr/lib/wsl/lib"
+    # The user's PATH first: clusters keep the driver's programs in places of their own.
+    path = f"{process_environment().get('PATH', '')}:{env.get('PATH', '')}:/usr/local/nvidia/bin:/usr/lib/wsl/lib"
     smi = shutil.which("nvidia-smi", path=path)
     if smi is None:
         return ()
