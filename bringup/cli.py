@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -95,7 +96,7 @@ def fold_positionals(words: list[str]) -> list[str]:
 
 def _flag_of(value: str, words: list[str]) -> str:
     """Return the flag that was given this value, as `--flag value` or `--flag=value`."""
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in itertools.pairwise(words):
         if word == value and before.startswith("-"):
             return before
         if word.startswith("-") and word.endswith(f"={value}"):
