@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 from bringup.diagnose.blocks import Candidate, read_block
@@ -23,8 +24,8 @@ _QUIET = ("trace", "command", "passed", "zero", "ignored", "commit", "probe")
 
 
 def triggers(knowledge: Knowledge) -> tuple[bytes, ...]:
-    """Return the words that make a line worth a look, lower case: shapes, successes, and what signatures want."""
-    words = [*dict.fromkeys((*TRIGGERS, *SUCCESS_TRIGGERS))]
+    """Return the words that make a line worth a look, lower case: those of shapes, and what signatures want."""
+    words = [*TRIGGERS]
     words += sorted(word for word in knowledge.scanned if not any(other in word for other in words))
     least = [word for word in words if not any(other != word and other in word for other in words)]
     return tuple(word.encode() for word in least)
@@ -38,19 +39,22 @@ class Collector:
         self._triggers = triggers(knowledge)
         self._alike: dict[str, int] = {}
         self._latest: list[Candidate] = []
+        self._reader = Reader(io.BytesIO(), ())
         self._seen: dict[str, list[Match]] = {}
         self.evidence = Evidence()
 
     def read(self, stream: Stream) -> Reader:
         """Read the stream to its end."""
         foreign = tuple(word.encode() for word in FOREIGN_TRIGGERS)
-        reader = Reader(stream, self._triggers, foreign)
+        later = tuple(word.encode() for word in SUCCESS_TRIGGERS)
+        self._reader = reader = Reader(stream, self._triggers, foreign=foreign, later=later)
         for hit in reader.hits():
             self._take(hit)
         self.evidence.candidates += self._latest
         for back, line in enumerate(reversed(reader.tail)):
             if good := success_of(line):
                 self.evidence.successes.append((reader.lines - back, good))
+        self.evidence.successes.sort(key=lambda item: item[0])
         matches = [match for found in self._seen.values() for match in found]
         self.evidence.matches = sorted(matches, key=lambda match: match.no)
         return reader
@@ -86,6 +90,7 @@ class Collector:
         for match in self._matcher.matches(hit):
             seen = self._seen.setdefault(match.item.issue.id, [])
             if len(seen) < MOST_MATCHES or match.last:
+                self._reader.alert = True
                 hit.keep()
                 del seen[MOST_MATCHES - 1 :]
                 seen.append(match)
@@ -98,6 +103,7 @@ class Collector:
         return self._alike[key] <= ALIKE
 
     def _store(self, found: Candidate) -> None:
+        self._reader.alert = True
         if len(self.evidence.candidates) < MOST:
             self.evidence.candidates.append(found)
             return

@@ -162,7 +162,7 @@ def _compile_issue(issue: Issue, path: Path, problems: list[str]) -> CompiledIss
         try:
             Requirement(text)
         except InvalidRequirement as exc:
-            problems.append(f"{label}: affected = {text!r} is no requirement: {exc}")
+            problems.append(f"{label}: affected = {text!r} is no requirement: {str(exc).splitlines()[0]}")
     signatures = tuple(_compile_signature(item, label, problems) for item in issue.signature)
     groups = set.intersection(*({*item.pattern.groupindex} for item in signatures)) if signatures else set()
     problems += _placeholders(issue.id, (*issue.fix, *issue.by_hand, issue.cause), groups, path)

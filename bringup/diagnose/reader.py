@@ -82,14 +82,20 @@ class Reader:
     """Yields the hits of a stream in order, and counts its lines.
 
     Attributes:
+        alert: set by the caller once there is something that a success could undo; from then on (and in the block
+            that is being read) lines with a `later` word are hits too, after the others of their block.
         lines: number of lines read so far.
         tail: the last lines of the stream, cleaned, once it was read to its end.
     """
 
-    def __init__(self, stream: Stream, triggers: Sequence[bytes], foreign: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self, stream: Stream, triggers: Sequence[bytes], *, foreign: Sequence[bytes] = (), later: Sequence[bytes] = ()
+    ) -> None:
         self._stream = stream
         self._triggers = tuple(triggers)
         self._foreign = tuple(foreign)
+        self._later = tuple(later)
+        self.alert = False
         self.lines = 0
         self.tail: list[Line] = []
 
@@ -109,31 +115,41 @@ class Reader:
             data, done = data[cut:], limit - cut
 
     def _scan(self, data: bytes, low: int, high: int, number: int) -> Generator[Hit, None, int]:
-        position = low
-        for start, end in self._hot(data, low, high):
-            number += data.count(b"\n", position, start)
-            position = start
-            yield Hit(number, clean_line(data[start:end]), data, start)
-        return number + data.count(b"\n", position, high)
-
-    def _hot(self, data: bytes, low: int, high: int) -> list[tuple[int, int]]:
-        """Return where the lines with a trigger word begin and end, in order."""
         small = data[low:high].lower()
-        found: dict[int, int] = {}
-        for trigger in self._triggers if small.isascii() else (*self._triggers, *self._foreign):
-            position = small.find(trigger)
-            while position >= 0:
-                start = small.rfind(b"\n", 0, position) + 1
-                end = small.find(b"\n", position)
-                end = len(small) if end < 0 else end
-                found[start] = end
-                position = small.find(trigger, end)
-        return [(low + start, low + end) for start, end in sorted(found.items())]
+        words = self._triggers if small.isascii() else (*self._triggers, *self._foreign)
+        hot = _lines_with(words, small)
+        yield from _numbered(data, low, hot, number)
+        if self.alert:
+            later = {start: end for start, end in _lines_with(self._later, small).items() if start not in hot}
+            yield from _numbered(data, low, later, number)
+        return number + data.count(b"\n", low, high)
 
     def _finish(self, data: bytes, number: int) -> None:
         self.lines = number - 1 if data.endswith(b"\n") or not data else number
         rows = [row for row in data[-LOOK_BACK:].split(b"\n") if row.strip()]
         self.tail = [clean_line(row) for row in rows[-20:]]
+
+
+def _lines_with(words: Sequence[bytes], small: bytes) -> dict[int, int]:
+    """Return where the lines that have one of the words begin and end."""
+    found: dict[int, int] = {}
+    for word in words:
+        position = small.find(word)
+        while position >= 0:
+            start = small.rfind(b"\n", 0, position) + 1
+            end = small.find(b"\n", position)
+            end = len(small) if end < 0 else end
+            found[start] = end
+            position = small.find(word, end)
+    return found
+
+
+def _numbered(data: bytes, low: int, lines: dict[int, int], number: int) -> Iterator[Hit]:
+    position = low
+    for start, end in sorted(lines.items()):
+        number += data.count(b"\n", position, low + start)
+        position = low + start
+        yield Hit(number, clean_line(data[position : low + end]), data, position)
 
 
 def open_log(path: str) -> Stream:
