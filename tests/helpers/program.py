@@ -9,9 +9,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from helpers.data_root import ROOT
-
 from bringup.toolchain.cuda_system import COMPILERS
+from helpers.data_root import ROOT
 
 
 def script(path: Path, body: str) -> Path:

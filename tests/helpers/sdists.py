@@ -10,7 +10,7 @@ from pathlib import Path
 from helpers.data_root import Recipe, sha256
 
 # `during_build.py` of the tree is what the "compiler" does; its variable VALUE ends up in the module.
-BACKEND = '''
+BACKEND = """
 import base64, hashlib, importlib, os, sys, zipfile
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     name, version = "{name}", "{version}"
@@ -32,7 +32,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         for path, text in files.items():
             archive.writestr(path, text)
     return wheel
-'''
+"""
 
 
 def sdist_bytes(name: str, version: str = "1.0", *, during_build: str = "VALUE = 1\n", **more: str) -> bytes:
