@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bringup.model.gpu import Gpu
-from bringup.model.recipe import Build, NativeCode, Recipe, SimpleSource, Source
+from bringup.model.recipe import Build, NativeCode, Recipe, Source
 from bringup.model.stack import Stack
 from bringup.model.toolchain import CudaRelease, PythonRelease
 
@@ -140,7 +140,7 @@ class Package:
     distribution: str
     source_name: str
     source: Source
-    extras: Mapping[str, SimpleSource]
+    extras: Mapping[str, Source]
     patches: tuple[PatchFile, ...]
     build: Build
     options: Mapping[str, Any]

@@ -89,7 +89,16 @@ class DebianSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="debi
 
 
 class DebSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="deb"):
-    """A Debian binary package, unpacked. Attributes as `DebianSource`."""
+    """A Debian binary package, unpacked.
+
+    Attributes:
+        package: binary package name.
+        version: full Debian version.
+        suite: Debian release.
+        sha256: hash of the file.
+        size: bytes of the file, for estimates.
+        component: archive area.
+    """
 
     package: str
     version: str
@@ -133,8 +142,9 @@ class Part(Table, frozen=True, kw_only=True):
 
     Attributes:
         source: where it comes from.
-        into: folder of the tree it goes to; "" is the root.
-        pick: only what is below this folder of the source, without that prefix.
+        into: folder of the tree it goes to, "" is the root; the file's new path where `pick` is a file.
+        pick: only what is below this folder of the source, without that prefix, or only this file; a link stands for
+            what it leads to.
         why: which commit upstream pinned and why this stands in for it.
     """
 
@@ -152,13 +162,11 @@ class AssembledSource(Table, frozen=True, kw_only=True, tag_field="kind", tag="a
         empty: folders to create empty, where a build only tests for them.
     """
 
-    parts: tuple[Part, ...]
+    parts: Annotated[tuple[Part, ...], msgspec.Meta(min_length=1)]
     empty: tuple[str, ...] = ()
 
 
-Source = (
-    GitSource | SdistSource | WheelSource | DebianSource | DebSource | UrlSource | AssembledSource | OwnSource
-)
+Source = GitSource | SdistSource | WheelSource | DebianSource | DebSource | UrlSource | AssembledSource | OwnSource
 
 
 Backend = Literal["pep517", "setup.py", "repack", "hook"]
@@ -228,7 +236,7 @@ class Build(Table, frozen=True, kw_only=True):
         backend: "pep517" = its own build backend, without isolation; "setup.py" = `setup.py bdist_wheel`;
             "repack" = an unpacked wheel is packed again after patching; "hook" = recipes/<package>.py builds it.
         requires: names of distributions in the build environment, with what they depend on; versions are the lock's.
-        env: variables of the build; placeholders are listed in docs/reference/recipe.md.
+        env: variables of the build; placeholders are listed in docs/how-to/new-recipe.md.
         config_settings: PEP 517 settings.
         toolkit_groups: parts of the CUDA toolkit needed beyond compiler and runtime: "curand", "cublas" ...
         cuda: whether a CUDA toolkit is needed at all.
@@ -268,16 +276,19 @@ class Version(Table, frozen=True, kw_only=True):
         python: range of Python versions it supports, ">=3.10".
         cuda: range of CUDA versions it can be built with.
         distribution: name of the distribution, where it changed between versions.
+        cxx11_abi: for published binaries, the C++ ABI of the libraries they were linked against; null where they have
+            no C++ interface, or are built here.
     """
 
     version: str
     sources: dict[Name, Source]
-    extras: dict[Name, SimpleSource] = {}
+    extras: dict[Name, Source] = {}
     patches: tuple[str, ...] = ()
     patches_for: dict[Name, tuple[str, ...]] = {}
     python: str = ""
     cuda: str = ""
     distribution: str = ""
+    cxx11_abi: bool | None = None
 
 
 class Variant(Table, frozen=True, kw_only=True):
@@ -289,12 +300,14 @@ class Variant(Table, frozen=True, kw_only=True):
         requires: build requirements added.
         fallback: variant taken instead, and said so in the plan, where tools that this one needs are missing;
             "" makes a missing tool an error.
+        cxx11_abi: std::string of the C++ libraries is that of gcc 5 and newer (_GLIBCXX_USE_CXX11_ABI=1).
     """
 
     summary: str
     env: dict[str, str] = {}
     requires: tuple[str, ...] = ()
     fallback: str = ""
+    cxx11_abi: bool = True
 
 
 class Recipe(Table, frozen=True, kw_only=True):

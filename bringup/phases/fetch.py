@@ -40,8 +40,8 @@ def run(package: Package, step: Step, ctx: Context) -> Outcome:
         StorageError: disk full or no permission.
     """
     outputs = []
-    sources = list(all_sources(package))
-    for index, (name, source) in enumerate(sources):
+    sources = {source: name for name, source in all_sources(package)}  # parts may share an archive
+    for index, (source, name) in enumerate(sources.items()):
         ctx.reporter.progress(step, Progress(done=index, total=len(sources), now=name))
         outputs.append(fetch_one(package, source, step, ctx))
     return Outcome(note=_note(package, outputs), outputs=tuple(outputs))
@@ -49,12 +49,12 @@ def run(package: Package, step: Step, ctx: Context) -> Outcome:
 
 def all_sources(package: Package) -> Iterator[tuple[str, SimpleSource]]:
     """Yield the sources of a package with names for people: parts of an assembled tree, extras handed over."""
-    if isinstance(package.source, AssembledSource):
-        for part in package.source.parts:
-            yield part.into or package.name, part.source
-    elif not isinstance(package.source, OwnSource):
-        yield package.name, package.source
-    yield from package.extras.items()
+    for name, source in {package.name: package.source, **package.extras}.items():
+        if isinstance(source, AssembledSource):
+            for part in source.parts:
+                yield part.into or name, part.source
+        elif not isinstance(source, OwnSource):
+            yield name, source
 
 
 def fetch_one(package: Package, source: SimpleSource, step: Step, ctx: Context) -> Path:

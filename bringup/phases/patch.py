@@ -12,7 +12,17 @@ from bringup.formats.deb import unpack_deb
 from bringup.formats.source_archive import unpack_archive
 from bringup.formats.wheel import unpack_wheel
 from bringup.model.plan import Package, Step
-from bringup.model.recipe import AssembledSource, DebSource, GitSource, OwnSource, SdistSource, SimpleSource, WheelSource
+from bringup.model.recipe import (
+    AssembledSource,
+    DebSource,
+    GitSource,
+    OwnSource,
+    Part,
+    SdistSource,
+    SimpleSource,
+    Source,
+    WheelSource,
+)
 from bringup.system.fs import make_dir, remove_tree, storage_errors
 from bringup.system.git import checkout_source
 from bringup.system.gitcommand import GitAccess
@@ -37,7 +47,7 @@ def run(package: Package, step: Step, ctx: Context) -> Outcome:
         for name, source in package.extras.items():
             extra = extra_folder(ctx, package, name)
             remove_tree(extra)
-            _place_simple(package, source, extra, step, ctx)
+            _place(package, source, extra, step, ctx)
         if package.patches:
             apply_series(fresh, [patch.path for patch in package.patches], env=ctx.env, log=ctx.layout.log(step.id))
         fresh.rename(place)
@@ -50,27 +60,50 @@ def extra_folder(ctx: Context, package: Package, name: str) -> Path:
     return ctx.layout.work(package.name) / "extras" / name
 
 
-def _place(package: Package, source: object, dest: Path, step: Step, ctx: Context) -> None:
+def _place(package: Package, source: Source, dest: Path, step: Step, ctx: Context) -> None:
     if isinstance(source, OwnSource):
         make_dir(dest)
         return
     if not isinstance(source, AssembledSource):
-        assert isinstance(source, SimpleSource)
         _place_simple(package, source, dest, step, ctx)
         return
     make_dir(dest)
-    for index, part in enumerate(source.parts):
-        piece = dest.with_name(f".part{index}.new-{os.getpid()}")
-        remove_tree(piece)
-        _place_simple(package, part.source, piece, step, ctx)
-        inner = piece / part.pick if part.pick else piece
-        if not inner.is_dir():
-            msg = f"{package.name}: parts[{index}] has no folder {part.pick!r}"
-            raise PatchError(msg, hint=f"recipes/{package.name}.toml names it as `pick` of {part.into or 'the root'}")
-        shutil.copytree(inner, dest / part.into, symlinks=True, dirs_exist_ok=True)
-        remove_tree(piece)
+    pieces: dict[SimpleSource, Path] = {}  # several parts may come from one archive
+    try:
+        for index, part in enumerate(source.parts):
+            if part.source not in pieces:
+                piece = dest.with_name(f".{dest.name}.part{index}.new-{os.getpid()}")
+                remove_tree(piece)
+                _place_simple(package, part.source, piece, step, ctx)
+                pieces[part.source] = piece
+            try:
+                place_part(pieces[part.source], part, dest)
+            except FileNotFoundError as exc:
+                msg = f"{package.name}: parts[{index}] has no file or folder {part.pick!r}"
+                hint = f"recipes/{package.name}.toml names it as `pick` of {part.into or 'the root'}"
+                raise PatchError(msg, hint=hint) from exc
+    finally:
+        for piece in pieces.values():
+            remove_tree(piece)
     for folder in source.empty:
         make_dir(dest / folder)
+
+
+def place_part(piece: Path, part: Part, tree: Path) -> None:
+    """Copy what a part wants of its unpacked source into the tree that is assembled.
+
+    Raises:
+        FileNotFoundError: the source has no such file or folder, or a link leads nowhere or outside of the source.
+    """
+    inner = Path(os.path.realpath(piece / part.pick))
+    if not inner.is_relative_to(os.path.realpath(piece)):
+        raise FileNotFoundError(part.pick)
+    if inner.is_dir():
+        shutil.copytree(inner, tree / part.into, symlinks=True, dirs_exist_ok=True)
+        return
+    target = tree / part.into
+    make_dir(target.parent)
+    shutil.copy2(inner, target)
 
 
 def _place_simple(package: Package, source: SimpleSource, dest: Path, step: Step, ctx: Context) -> None:

@@ -14,8 +14,8 @@ from bringup.model.plan import Package, Target
 # Raised when the way wheels are made changes, so that older ones are not taken for what this version would build.
 LAYOUT = 1
 
-# Keys of a source that say where or how big it is, not what it is.
-_NOT_CONTENT = ("size", "tag")
+# Keys of a source that say where it is, how big or why, not what it is.
+_NOT_CONTENT = ("size", "tag", "why")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -338,9 +338,8 @@ def _environment_steps(
 
 def _source_mib(package: Package) -> int:
     sources = [package.source, *package.extras.values()]
-    total = 0
+    files: dict[str, int] = {}  # one archive may be several parts
     for source in sources:
-        parts = getattr(source, "parts", None)
-        total += sum(part.source.size if hasattr(part.source, "size") else 0 for part in parts or ())
-        total += getattr(source, "size", 0)
-    return total // MIB
+        for one in [part.source for part in getattr(source, "parts", ())] or [source]:
+            files[getattr(one, "sha256", str(one))] = getattr(one, "size", 0)
+    return sum(files.values()) // MIB
