@@ -231,6 +231,41 @@ def knowledge(flags: dict[str, Any]) -> int | None:
     return 2 if problems else None
 
 
+def doctor(request: Request, settings: Settings, flags: dict[str, Any]) -> int | None:
+    """Examine this machine or an environment; 12 with a FAIL."""
+    from bringup.config.catalogue import load_catalogue
+    from bringup.doctor import FAIL_EXIT, make_places, make_question, run_doctor
+    from bringup.session import find_gpu
+    from bringup.system.environ import base_environment, process_environment
+
+    if flags["json"] and flags["fix"] and not flags["yes"]:
+        msg = "doctor --fix --json needs --yes: there is nobody to ask"
+        raise UsageError(msg)
+    catalogue = load_catalogue(settings.data)
+    gpu = find_gpu(request.gpu, catalogue, base_environment())
+    environment = Path(flags["env"]) if flags["env"] else None
+    question = make_question(request, catalogue, gpu, environment=environment, deep=flags["deep"])
+
+    def agree(planned: Any) -> bool:
+        return flags["yes"] or _asked([f"  {one.did}   ({one.why})" for one in planned])
+
+    places = make_places(settings, process_environment())
+    outcome = run_doctor(question, places, fix=flags["fix"], agree=agree, mirrors=request.mirrors)
+    if flags["json"]:
+        print_json(outcome.document)
+    else:
+        print(outcome.text)
+    return FAIL_EXIT if outcome.report.failed else None
+
+
+def _asked(lines: list[str]) -> bool:
+    print("\n".join(["doctor would do this:", *lines]))
+    try:
+        return input("do it? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
 def bundle(request: Request, settings: Settings, flags: dict[str, Any]) -> int | None:
     """Write a bundle."""
     from bringup.bundling.write import BundleOptions, write_bundle

@@ -24,6 +24,12 @@ LEVELS = {
     "cuda-graph-max-bs": (0, "largest batch size captured at level sglang"),
     "harvest": (False, "keep what is compiled at run time, and pack it as a wheel, instead of failing on it"),
 }
+DOCTOR = {
+    "env": ("", "an existing environment to examine: its folder, or its bin/python"),
+    "deep": (False, "probe the network and read big files too"),
+    "fix": (False, "mend what needs no root, after asking; everything can be undone"),
+    "yes": (False, "do not ask"),
+}
 BUNDLE = {
     "output": ("", "folder to write; TARGET.bundle/ without it"),
     "part-size": ("60M", "largest size of a part"),
@@ -80,6 +86,11 @@ def lock(flags: Flags) -> int | None:
 def diagnose(flags: Flags) -> int | None:
     """Name the root cause of a failed build or launch: invoke diagnose LOG... (or - for stdin)."""
     return commands.diagnose(flags)
+
+
+def doctor(flags: Flags) -> int | None:
+    """Check this machine, or an environment (--env), against a target; every failure names its fix."""
+    return commands.doctor(request_from(flags), settings_from(flags), flags)
 
 
 def knowledge(flags: Flags) -> int | None:
@@ -151,6 +162,7 @@ for body, groups in (
             {"gpu": ("", TARGET["gpu"][1])}, STACK, BUILD_DIR, JSON, DEBUG,
         ),
     ),
+    (doctor, (TARGET, DOCTOR, {"mirror": RUN["mirror"]}, JSON, DEBUG)),
     (knowledge, ({"check": (False, "test every entry"), "new": ("", "log to scaffold an entry from")}, DEBUG)),
     (bundle, (TARGET, BUNDLE, {"debian-mirror": RUN["debian-mirror"]}, DEBUG)),
     (shell, (TARGET, DEBUG)),
