@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Checks the documentation against the tree: links, anchors, commands, and pages that are generated.
+"""Checks the documentation against the tree: links, anchors, commands with their flags, and pages that are generated.
 
 Prints one line for each problem, as FILE:LINE: text, and exits with 1 if there is any. A script named
-scripts/generate_*.py writes generated pages and, called with --check, exits non-zero where they have drifted.
+scripts/generate_*.py or scripts/*_transcript.py writes into pages and, called with --check, exits non-zero where they
+have drifted. What `invoke schema` makes is compared by `./invokew lint` and by tests/unit/test_generated.py.
 """
 
 from __future__ import annotations
@@ -19,14 +20,20 @@ ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$")
 FENCE = re.compile(r"^\s*(```|~~~)")
-# `./invokew build`, `invoke build` and `bringup build`, in prose and in examples.
-COMMAND = re.compile(r"(?:\./invokew|(?:`|\$ )(?:invoke|bringup))((?: --?[\w-]+)*) ([a-z][a-z-]*)\b(?![./=\w])")
+# `./invokew build`, `invoke build` and `bringup build`, in prose and in examples; then the words up to where prose,
+# a comment or another command goes on.
+COMMAND = re.compile(
+    r"(?:\./invokew|(?:`|\$ |^ {4,}|/bin/)(?:invoke|bringup))((?: --?[\w-]+)*) ([a-z][a-z-]*)\b(?![./=\w])"
+    r"(?P<rest>[^`|#;&)]*)"
+)
+FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+SCRIPT = re.compile(r"(?<![\w/.<-])((?:scripts|\.ci|tests|benchmarks)/[\w./-]*\w)")
 
 
 def main() -> int:
     """Check every tracked page; return the exit status."""
     pages = [ROOT / name for name in tracked("*.md")]
-    problems = [text for page in pages for text in (*check_links(page), *check_commands(page))]
+    problems = [text for page in pages for text in (*check_links(page), *check_commands(page), *check_files(page))]
     problems += check_generated()
     for text in problems:
         print(text)
@@ -91,18 +98,42 @@ def task_names() -> set[str]:
     return {*ns.task_names, *(alias for names in ns.task_names.values() for alias in names)}
 
 
+@cache
+def task_flags(task: str) -> set[str]:
+    """Return the flags of a task, without the dashes."""
+    sys.path.insert(0, str(ROOT))
+    from bringup.tasks import ns  # noqa: PLC0415, only where a page is checked for commands
+
+    return {*ns[task].body.flags, "help"}
+
+
 def check_commands(page: Path) -> Iterator[str]:
-    """Yield the commands that name a task we do not have."""
+    """Yield the commands that name a task or a flag that we do not have."""
     tasks = task_names()
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+        where = f"{page.relative_to(ROOT)}:{number}"
         for match in COMMAND.finditer(line):
             if match[2] not in tasks:
-                yield f"{page.relative_to(ROOT)}:{number}: there is no task {match[2]} ({match[0]})"
+                yield f"{where}: there is no task {match[2]} ({match[0].strip()})"
+                continue
+            words = re.split(r" {2,}", match["rest"])[0]
+            for flag in FLAG.findall(words):
+                if flag not in task_flags(match[2]):
+                    yield f"{where}: {match[2]} has no flag --{flag}"
+
+
+def check_files(page: Path) -> Iterator[str]:
+    """Yield the scripts and folders of this repository that a page names and that are not there."""
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+        for name in SCRIPT.findall(line):
+            if not (ROOT / name).exists():
+                yield f"{page.relative_to(ROOT)}:{number}: there is no {name}"
 
 
 def check_generated() -> Iterator[str]:
     """Yield what the generators say about pages that have drifted."""
-    for script in sorted((ROOT / "scripts").glob("generate_*.py")):
+    scripts = ROOT / "scripts"
+    for script in sorted([*scripts.glob("generate_*.py"), *scripts.glob("*_transcript.py")]):
         done = subprocess.run(
             [sys.executable, script, "--check"], cwd=ROOT, check=False, capture_output=True, text=True
         )

@@ -66,6 +66,8 @@ def test_a_good_link_is_not(docs: ModuleType, tmp_path: Path, text: str) -> None
         ("run `invoke --debug plan` or\n$ bringup list gpus", []),
         ("    ./invokew biuld", ["biuld"]),
         ("`bringup paln`", ["paln"]),
+        ("    invoke plna --gpu h200", ["plna"]),
+        ("    ~/h200/bin/bringup verfiy", ["verfiy"]),
         ("nothing else imports invoke tasks; bringup is a word; ./invokew.sh; `invoke` and so on", []),
     ],
 )
@@ -73,8 +75,31 @@ def test_commands_name_tasks(
     docs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, wrong: list[str]
 ) -> None:
     monkeypatch.setattr(docs, "task_names", lambda: {"build", "plan", "list"})
+    monkeypatch.setattr(docs, "task_flags", lambda _: {"gpu"})
     found = list(docs.check_commands(write(tmp_path, text)))
     assert [problem.split("no task ")[1].split()[0] for problem in found] == wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("    ./invokew build --gpu h200 --jobs=2", []),
+        ("    ./invokew build --gpu h200 --job 2     # --fast is not there", ["job"]),
+        ("`./invokew list gpus` and `--verbose`", []),
+        ("    ./invokew list --gpu h200", ["gpu"]),
+        ("    ./invokew plan --gpu h200    what --fast would do", []),
+    ],
+)
+def test_commands_have_their_tasks_flags(docs: ModuleType, tmp_path: Path, text: str, wrong: list[str]) -> None:
+    found = list(docs.check_commands(write(tmp_path, text)))
+    assert [problem.rpartition("--")[2] for problem in found] == wrong
+
+
+def test_a_script_that_is_gone_is_found(docs: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    write(tmp_path / "scripts", "", "here.sh")
+    page = write(tmp_path, "`scripts/here.sh`, scripts/gone.sh, <https://x.org/scripts/theirs.sh>\n    bash .ci/run")
+    assert list(docs.check_files(page)) == ["page.md:1: there is no scripts/gone.sh", "page.md:2: there is no .ci/run"]
 
 
 def test_drift_of_a_generated_page_is_told(docs: ModuleType, tmp_path: Path) -> None:
