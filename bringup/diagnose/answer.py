@@ -69,7 +69,7 @@ def _unknown(
     for advice, pattern in knowledge.advice:
         found = pattern.search(line.core) or pattern.search(rows)
         if found and _is_near(advice.near, hit):
-            values = {**_DEFAULTS, **facts, **{name: text or "" for name, text in found.groupdict().items()}}
+            values = {**_DEFAULTS, **facts, **_groups(found)}
             return Finding(
                 id=None,
                 title=_fill(advice.name, values),
@@ -97,6 +97,15 @@ def _unknown(
 def _doubt(issue: Issue, facts: Mapping[str, str]) -> float:
     doubt = 0.25 if issue.wrapper else 0.1 if issue.weak else 0.0
     return doubt + (0.0 if is_affected(issue, facts) else 0.3)
+
+
+def _groups(found: re.Match[str]) -> dict[str, str]:
+    """Return the named groups; `name2`, `name3` stand for `name` in other branches of the expression."""
+    groups: dict[str, str] = {}
+    for name, text in found.groupdict().items():
+        if text:
+            groups.setdefault(name.rstrip("0123456789"), text)
+    return groups
 
 
 def _is_near(pattern: str, hit: Hit) -> bool:

@@ -71,7 +71,7 @@ def read_block(hit: Hit, shape: Shape) -> Candidate | None:
     if shape.name == "resolver":
         return _below(hit, shape, re.compile(r"(?:cause: )?Because "), 3)
     if shape.name == "backend":
-        return _below(hit, shape, re.compile(r"\w+Error: |Cannot import"), 4)
+        return _below(hit, shape, re.compile(r"\w+Error: |Cannot |Unable |Failed |Could "), 4)
     if shape.name == "terminate":
         return _below(hit, shape, re.compile(r"what\(\):"), 3)
     if shape.name in {"cargo", "general", "maturin", "download", "wrapper"}:

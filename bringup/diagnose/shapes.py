@@ -62,7 +62,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("probe", Weight.NONE, Category.CONFIGURE, r"(?:(?:g?make(?:\[\d+\])?: \*\*\* |FAILED: |ninja: ).{0,300}(?:cmTC_|CMakeTmp|TryCompile))"),
     # --- consequences
     ("command-failed", Weight.VAGUE, Category.COMPILE, r"error: [Cc]ommand ['\"\[].{1,3000} (?:failed|returned non-zero)"),
-    ("backend", Weight.STRONG, Category.INSTALL, r"error: backend-unavailable"),
+    ("backend", Weight.STRONG, Category.INSTALL, r"error: (?:backend-unavailable|connection-failed|[a-z]+-(?:unavailable|failed|timeout|error))$"),
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:ninja: build stopped|FAILED: |compilation terminated|\d+ errors? (?:generated|detected|found))"),
     ("wrapper", Weight.WRAPPER, Category.LINK, r"(?:\S*collect2\S*|collect2).{0,20}[:：].{0,80}\bld\b"),
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:g?make|gmake)(?:\[\d+\])?: \*\*\* (?:\[.{1,400}\] .{1,20} \d+|Waiting for)"),
