@@ -119,15 +119,25 @@ class Context:
         return arrived
 
     def uv(self, *arguments: str | Path, step: Step, error: type[BringupError], what: str) -> process.Completed:
-        """Run uv with the cache and index settings of the machine, from a folder without projects."""
-        from bringup.system.pypi import find_uv  # noqa: PLC0415 - not needed for a plan
+        """Run uv with the cache and index settings of the machine, from a folder without projects.
+
+        Raises:
+            FetchError: the package index is out of reach, or what it serves is not what the lock pins.
+            StorageError: disk full or read-only.
+            BringupError: of class `error`, for every other failure.
+        """
+        from bringup.system import uv  # noqa: PLC0415 - not needed for a plan
+        from bringup.system.pypi import find_uv  # noqa: PLC0415
 
         offline = ["--offline"] if self.request.offline else []
-        return process.run(
-            [find_uv(), *arguments, *offline],
-            env={**self.env, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_LINK_MODE": "hardlink"},
-            cwd=self.layout.root,
-            log=self.layout.log(step.id),
-            error=error,
-            what=what,
-        )
+        try:
+            return process.run(
+                [find_uv(), *arguments, *offline],
+                env={**self.env, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_LINK_MODE": "hardlink"},
+                cwd=self.layout.root,
+                log=self.layout.log(step.id),
+                error=error,
+                what=what,
+            )
+        except error as exc:
+            raise uv.named(exc) from exc

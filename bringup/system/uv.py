@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from bringup.errors import BringupError, ConfigError, FetchError, PrepareError
+from bringup.errors import BringupError, ConfigError, FetchError, PrepareError, StorageError
 from bringup.system.download import OFFLINE_HINT
 from bringup.system.process import describe_status, run
 from bringup.system.pypi import find_uv
@@ -28,6 +28,22 @@ _NO_NETWORK = re.compile(
 _NO_SOLUTION = re.compile(
     r"no solution found|not found in the package registry|there (is|are) no version", re.IGNORECASE
 )
+
+_NO_ROOM = re.compile(r"os error (28|30|122)\b|no space left on device|read-only file system", re.IGNORECASE)
+_NOT_SERVED = re.compile(r"hash mismatch|HTTP status (client|server) error|request failed after", re.IGNORECASE)
+
+
+def named(exc: BringupError) -> BringupError:
+    """Return what a failed uv means: no network or a wrong file, no room on the disk, or else the error as it is."""
+    if _NO_ROOM.search(exc.message):
+        hint = "free some space (`invoke clean`, `invoke gc`) or choose another folder with --build-dir"
+        return StorageError(exc.message, hint=hint, log=exc.log)
+    if _NO_NETWORK.search(exc.message):
+        return FetchError(f"the package index cannot be reached: {exc.message}", hint=OFFLINE_HINT, log=exc.log)
+    if _NOT_SERVED.search(exc.message):
+        hint = "the package index serves another file than the lock pins, or none: ask it again, or another one"
+        return FetchError(exc.message, hint=hint, log=exc.log)
+    return exc
 
 
 def resolve(
