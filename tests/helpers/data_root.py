@@ -66,6 +66,7 @@ class Recipe:
 def write_data(
     folder: Path,
     *recipes: Recipe,
+    lock: bool = False,
     gpus: tuple[str, ...] = ("h200",),
     cuda: tuple[str, ...] = ("13.0",),
     toolkits: tuple[str, ...] = ("system",),
@@ -83,7 +84,8 @@ def write_data(
     packages = [f'{one.name} = {{ version = "{one.version}", source = "archive" }}' for one in recipes]
     head = [
         "schema = 1", f'name = "{STACK}"', 'title = "A stack for a test"', 'date = "2026-05-28"', 'python = "3.11"',
-        f"cuda = {json.dumps(cuda)}", f"toolkits = {json.dumps(toolkits)}", "[packages]", *packages, stack,
+        f"cuda = {json.dumps(cuda)}", f"toolkits = {json.dumps(toolkits)}", f"lock = {json.dumps(lock)}",
+        "[packages]", *packages, stack,
     ]  # fmt: skip
     (folder / f"recipes/stacks/{STACK}.toml").write_text("\n".join(head) + "\n")
     for one in recipes:
@@ -104,3 +106,18 @@ def write_recipe(folder: Path, one: Recipe) -> None:
 def sha256(data: bytes) -> str:
     """Return the SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def write_lock(folder: Path, *pins: str) -> None:
+    """Write the stack's lock with these pins (of `pin`) as `invoke lock` would."""
+    from bringup.config.catalogue import load_catalogue  # noqa: PLC0415
+    from bringup.planning.locking import lock_inputs, render_lock  # noqa: PLC0415
+
+    catalogue = load_catalogue(folder, locks=False)
+    inputs = lock_inputs(catalogue.stacks[STACK], catalogue.recipes)
+    (folder / f"recipes/stacks/{STACK}.lock").write_text(render_lock(inputs, "".join(f"{pin}\n" for pin in pins)))
+
+
+def pin(name: str, version: str = "1.0", digest: str = "a" * 64, via: str = "") -> str:
+    """Return one pin of a lock."""
+    return f"{name}=={version} \\\n    --hash=sha256:{digest}" + (f"\n    # via {via}" if via else "")

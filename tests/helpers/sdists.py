@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,6 +45,18 @@ def sdist_bytes(name: str, version: str = "1.0", *, during_build: str = "VALUE =
         **{f"{key}.txt": text for key, text in more.items()},
     }
     return tar_bytes(f"{name}-{version}", files)
+
+
+def wheel_bytes(name: str, version: str = "1.0") -> bytes:
+    """Return a wheel with one empty module."""
+    buffer = io.BytesIO()
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(f"{name}.py", "")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+    return buffer.getvalue()
 
 
 def tar_bytes(top: str, files: Mapping[str, str]) -> bytes:

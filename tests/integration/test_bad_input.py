@@ -17,9 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from helpers.data_root import Recipe, sha256, write_data, write_recipe
+from helpers.data_root import Recipe, pin, sha256, write_data, write_lock, write_recipe
 from helpers.program import Program, fake_toolkit, finish, script
-from helpers.sdists import local_recipe, sdist_bytes
+from helpers.sdists import local_recipe, sdist_bytes, wheel_bytes
 
 
 @pytest.fixture
@@ -195,12 +195,13 @@ def test_settings_file_that_is_wrong(program: Program, tmp_path: Path):
 
 
 class Faulty(ThreadingHTTPServer):
-    """Serves one file under every path; sends only `cut` bytes of it where that is set."""
+    """Serves `pages` by path, and one file under every other path, of which only `cut` bytes where that is set."""
 
     daemon_threads = True
 
     def __init__(self, data: bytes) -> None:
         self.data, self.cut, self.requests = data, 0, 0
+        self.pages: dict[str, bytes] = {}
         super().__init__(("127.0.0.1", 0), Answer)
 
 
@@ -209,10 +210,15 @@ class Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requests += 1
+        data = self.server.pages.get(self.path, self.server.data)
         self.send_response(200)
-        self.send_header("Content-Length", str(len(self.server.data)))
+        self.send_header("Content-Type", "text/html" if data[:1] == b"<" else "application/octet-stream")
+        self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(self.server.data[: self.server.cut or None])
+        self.wfile.write(data[: self.server.cut or None])
+
+    def do_HEAD(self) -> None:
+        self.send_error(501)
 
     def log_message(self, *_args: object) -> None:
         """Keep quiet."""
@@ -273,6 +279,60 @@ def test_archive_that_is_damaged_before_it_was_hashed(program: Program, web: Fau
     web.data = web.data[:2000]
     done = from_web(program, web, sha256(web.data)).run("build", code=4)
     assert "alpha-1.0.tar" in done.err
+
+
+# --- package index -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Program:
+    """One package whose build environment holds `widget`, as the stack's lock pins it."""
+    recipe = local_recipe(tmp_path / "src", "alpha", build='requires = ["widget"]')
+    data = write_data(tmp_path / "data", recipe, lock=True)
+    write_lock(data, pin("widget", "1.0", sha256(wheel_bytes("widget"))))
+    return Program.at(tmp_path, data)
+
+
+def test_no_package_index(locked: Program):
+    done = locked.run("build", code=4)
+    assert "the package index cannot be reached" in done.err
+    assert "127.0.0.1:9" in done.err
+    assert "--offline" in done.err
+    assert "  log:  " in done.err
+
+
+def test_offline_without_the_pinned_distribution(locked: Program):
+    locked.run("fetch")
+    done = locked.run("build", "--offline", code=4)
+    assert "widget" in done.err
+    assert "network" in done.err
+
+
+def test_package_index_that_serves_another_file(locked: Program, web: Faulty):
+    file = "widget-1.0-py3-none-any.whl"
+    web.pages["/simple/widget/"] = f'<html><a href="/{file}">{file}</a></html>'.encode()
+    web.pages[f"/{file}"] = wheel_bytes("widget") + b"\0"
+    locked.env["UV_DEFAULT_INDEX"] = f"http://127.0.0.1:{web.server_port}/simple"
+    done = locked.run("build", code=4)
+    assert "ash mismatch" in done.err
+    assert sha256(wheel_bytes("widget")) in done.err
+    web.pages[f"/{file}"] = wheel_bytes("widget")
+    locked.run("build")
+    assert locked.python("import alpha, widget; print(alpha.VALUE)") == "1"
+
+
+def test_lock_that_is_older_than_its_stack(locked: Program):
+    stack = locked.data / "recipes/stacks/tiny.toml"
+    stack.write_text(stack.read_text().replace('date = "2026-05-28"', 'date = "2026-05-29"'))
+    done = locked.run("build", code=2)
+    assert "tiny.lock is older than stack tiny" in done.err
+    assert "date is 2026-05-29 and was 2026-05-28" in done.err
+    assert "lock --stack tiny" in done.err
+
+
+def test_lock_that_is_missing(locked: Program):
+    (locked.data / "recipes/stacks/tiny.lock").unlink()
+    assert "invoke lock --stack tiny" in locked.run("plan", code=2).err
 
 
 # --- patches -----------------------------------------------------------------------------------------------------
