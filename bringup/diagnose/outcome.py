@@ -58,6 +58,9 @@ _PROBE_BEFORE = re.compile(
     r"(?:Performing .{0,80}[Tt]est .{0,200}failed|Run Build Command|Determining (?:if|the)|Build command line"
     r"|.{0,200}failed with the following output:|configure:\d+: (?:checking|gcc|cc|g\+\+)|\s*Command line: )"
 )
+_EXPECTED_BEFORE = re.compile(
+    r"Exception ignored (?:in|while)|(?:WARNING|WARN|INFO|DEBUG|Warning)\b|Ignor(?:e|ing) |.{0,80}\b(?:retrying|will retry)\b"
+)
 _DEALT_WITH = re.compile(
     r"(?i)(?:\bwill retry\b|\bretrying\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"
     r"|could not be compiled|speedups are not enabled|pure[- ]python|Plain-Python|\bnon-fatal\b|not fatal\b"
@@ -94,6 +97,8 @@ def is_harmless(found: Candidate) -> bool:
             return True
         if any(_PROBE_BEFORE.match(line.core) for line in before[-6:]) and found.kind in ("gcc", "ld", "compiler"):
             return True
+    if before and _EXPECTED_BEFORE.match(before[-1].core) and found.kind == "traceback":
+        return True
     extent = max(0, found.end - found.hit.no)
     beyond = [line for line in found.hit.after[extent + 1 : extent + 10] if line.stream == found.hit.line.stream]
     return any(_DEALT_WITH.search(line.core) for line in beyond)

@@ -91,16 +91,18 @@ def _wrapped(scored: list[Scored], wrappers: list[Match]) -> list[Scored]:
 def _alive(evidence: Evidence) -> list[Candidate]:
     """Drop what was dealt with, and what lies inside another candidate's block."""
     alive: list[Candidate] = []
+    blocks: list[Candidate] = []
     for found in sorted(evidence.candidates, key=lambda item: (item.hit.no, item.no)):
-        if is_harmless(found) or evidence.undone(found.no, found.category):
+        if any(_contains(other, found) for other in blocks[-40:]):
             continue
-        inside = next(
-            (other for other in reversed(alive[-40:])
-             if other.hit.no <= found.no <= other.end and other.hit.line.stream == found.hit.line.stream), None
-        )  # fmt: skip
-        if inside is None:
+        blocks.append(found)
+        if not is_harmless(found) and not evidence.undone(found.no, found.category):
             alive.append(found)
     return alive
+
+
+def _contains(block: Candidate, found: Candidate) -> bool:
+    return block.hit.no <= found.no <= block.end and block.hit.line.stream == found.hit.line.stream
 
 
 def _score(found: Candidate, index: int) -> Scored:

@@ -21,6 +21,7 @@ class Weight(IntEnum):
     WRAPPER = 20  # says only that something below it failed
     VAGUE = 30  # names the program that failed, not why
     SYMPTOM = 50  # a process ended by a signal: the cause, if nothing else explains it
+    LIGHT = 60  # scripts go on after many of these
     GENERAL = 80  # an error line of some tool
     STRONG = 100  # a compiler, linker, resolver or interpreter says what is wrong
 
@@ -122,9 +123,10 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("terminate", Weight.STRONG, Category.RUNTIME, r"terminate called (?:after throwing|without)"),
     ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
     ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
-    ("shell", Weight.GENERAL, Category.RUNTIME, r"(?:[\w./-]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|unbound variable|Kommando nicht gefunden|commande introuvable)"),
-    ("shell", Weight.GENERAL, Category.RUNTIME, r"[\w./+-]{1,100}: (?:line \d+: |\d+: |can't open |cannot (?:access|stat|create|open|touch|remove|execute))"),
+    ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./-]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|unbound variable|Kommando nicht gefunden|commande introuvable)"),
+    ("shell", Weight.LIGHT, Category.RUNTIME, r"[\w./+-]{1,100}: (?:line \d+: |\d+: |can't open |cannot (?:access|stat|create|open|touch|remove|execute))"),
     ("loader", Weight.STRONG, Category.IMPORT, r".{0,600}(?:error while loading shared libraries|symbol lookup error|cannot open shared object file|version [`'‘]GLIBC\w*_[\d.]+['’] not found)"),
+    ("git", Weight.LIGHT, Category.INSTALL, r"fatal: (?:not a git repository|No names found|[Nn]o tag|detected dubious|unsafe repository|No annotated tags)"),
     ("git", Weight.STRONG, Category.INSTALL, r"(?:fatal|error): (?:unable to access|repository|not a git|could not read|remote|couldn't find|pathspec|patch failed|patch does not apply|clone of|reference is not|destination path|early EOF|unsafe|detected dubious|corrupt|invalid path|bad object|.{0,100}did not match any)"),
     ("download", Weight.GENERAL, Category.INSTALL, r"(?:curl: \(\d+\)|wget: (?:unable|.*error)|ERROR 4\d\d:|ERROR 5\d\d:|Failed to fetch)"),
     ("disk", Weight.GENERAL, Category.RUNTIME, r".{0,600}(?:No space left on device|Disk quota exceeded|Read-only file system)"),
@@ -144,7 +146,7 @@ TRIGGERS: tuple[str, ...] = (
     "error occ", "fatal", "fail", "exception", "traceback (m", "killed", "could not", "unable", "not found", "no such",
     "undefined ", "cannot ", "can't open", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
     "no solution", "exit ", "exited", "terminate called", "cudaerror", "nccl warn", "out of memory", "oom-", "ld:", "ld : ",
-    "curl: (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur",
+    "curl: (", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur",
 )  # fmt: skip
 # The same in other scripts; looked for only where a log is not plain ASCII.
 FOREIGN_TRIGGERS: tuple[str, ...] = ("错误", "錯誤", "エラー", "오류", "ошибка", "błąd")

@@ -71,6 +71,8 @@ class Line(NamedTuple):
 def clean_line(raw: bytes) -> Line:
     """Return the cleaned forms of one raw line (without its newline); never raises."""
     line = raw[: MAX_LINE * 4].decode("utf-8", "replace")
+    if line.startswith('{"log":"'):
+        line = _unwrap(line)
     if "\r" in line:
         line = next((part for part in reversed(line.split("\r")) if part.strip()), "")
     if "\x1b" in line or "\x9b" in line:
@@ -84,6 +86,12 @@ def clean_line(raw: bytes) -> Line:
         body = body[found.end() :]
     core = body[_DECORATION.match(body).end() :].rstrip()  # type: ignore[union-attr]  # matches the empty string
     return Line(line.rstrip(), body.rstrip(), core, stream, level)
+
+
+def _unwrap(line: str) -> str:
+    """Return the text inside a line of Docker's json-file log."""
+    text = line.removeprefix('{"log":"').partition('","stream":')[0]
+    return text.removesuffix("\\n").replace('\\"', '"').replace("\\t", "\t").replace("\\u001b", "\x1b")
 
 
 def _strip_prefixes(line: str) -> tuple[str, str]:

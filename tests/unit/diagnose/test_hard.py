@@ -190,6 +190,8 @@ HARMLESS = {
     "server": "[2025-06-01 12:00:00] flashinfer.jit: Loading JIT ops: norm\n[2025-06-01 12:00:02] Ignore import error "
     "when loading sglang.srt.models.foo: libcuda.so.1: cannot open shared object file\n[2025-06-01 12:00:04] a\n"
     "[2025-06-01 12:00:04] b\n[2025-06-01 12:00:05] The server is fired up and ready to roll!\n",
+    "ignored": 'Exception ignored in: <function f>\nTraceback (most recent call last):\n  File "x.py", line 1, in f\n'
+    "ValueError: gone\ndone\n",
     "retry": "error: RPC failed; curl 56 recv failure\nfatal: early EOF, retrying\nSuccessfully installed x-1.0\n",
 }
 
@@ -216,3 +218,12 @@ def test_versions_of_the_target_speak_against_an_issue(knowledge: Knowledge):
     assert look(knowledge, text).findings[0].id == "flashinfer-requires-sm75-arch-list"
     weaker = look(knowledge, text, flashinfer="0.6.8.post1").findings[0]
     assert weaker.confidence < look(knowledge, text, flashinfer="0.4.0").findings[0].confidence
+
+
+def test_git_and_shell_words_before_the_real_error(knowledge: Knowledge):
+    text = (
+        "fatal: not a git repository (or any of the parent directories): .git\n/bin/sh: 1: nvidia-smi: not found\n"
+        "cc -c a.c\na.c:1:1: error: unknown type name 'foo'\nmake: *** [Makefile:2: a.o] Error 1\n"
+    )
+    assert look(knowledge, text).findings[0].line_no == 4
+    assert look(knowledge, text[:70]).findings[0].line_no == 1

@@ -67,6 +67,10 @@ DISGUISES = {
     "mpi": prefixed("[1,0]<stderr>:"),
     "sglang": prefixed("[2025-05-01 10:00:{s:02} TP0] "),
     "gitlab": prefixed("2024-05-01T10:00:{s:02}.123456Z 00O "),
+    "json-file": lambda data: b"".join(
+        b'{"log":"' + row.replace(b'"', b'\\"') + b'\\n","stream":"stderr","time":"2025-05-01T10:00:00Z"}\n'
+        for row in data.rstrip(b"\n").split(b"\n")
+    ),
     "windows": lambda data: data.replace(b"\n", b"\r\n"),
     "colours": lambda data: re.sub(
         rb"(?i)\b(error|fatal|warning)\b", lambda found: b"\x1b[01;31m\x1b[K" + found[1] + b"\x1b[m\x1b[K", data
