@@ -48,7 +48,8 @@ def execute(
         write_json(ctx.layout.root / "plan.json", ctx.plan.document())
         take_ready_tools(ctx)
         runner = _Runner(session, options or verify.Options(levels=verify.WITHOUT_GPU))
-        run_steps(steps, runner.run, heavy=_is_heavy(ctx.plan), stopping=ctx.stopping)
+        limit = ctx.request.time_limit
+        run_steps(steps, runner.run, heavy=_is_heavy(ctx.plan), stopping=ctx.stopping, seconds=limit)
     return time.monotonic() - started
 
 

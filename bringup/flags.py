@@ -39,6 +39,7 @@ RUN: dict[str, tuple[Any, str]] = {
     "only": ([], "package to build, with what it needs; may be repeated"),
     "jobs": (0, "compilers at the same time; as many as cores and memory allow without it"),
     "memory": (0.0, "GiB of memory to use; 80 percent of what this machine gives without it"),
+    "time-limit": (0.0, "seconds after which the run stops cleanly; the same command goes on where it stopped"),
     "offline": (False, "use no network: everything has to be in the cache"),
     "mirror": ([], "PREFIX=REPLACEMENT for addresses of git repositories; may be repeated"),
     "debian-mirror": ("", "address of a Debian mirror; the machine's own without it"),
@@ -127,8 +128,10 @@ def request_from(flags: Flags) -> Request:
     user = load_settings(process_environment())
     if installed_bundle():
         flags = flags | bundle_flags()
-    if flags.get("jobs", 0) < 0 or flags.get("memory", 0) < 0:
-        msg = f"--jobs {flags.get('jobs')} --memory {flags.get('memory')}: neither can be negative"
+    numbers = {name: flags.get(name.replace("-", "_"), 0) for name in ("jobs", "memory", "time-limit")}
+    if min(numbers.values()) < 0:
+        given = " ".join(f"--{name} {value:g}" for name, value in numbers.items())
+        msg = f"{given}: none of them can be negative"
         raise UsageError(msg)
     host = flags.get("host_compiler", "")
     if host not in ("", "system", "debs"):
@@ -149,6 +152,7 @@ def request_from(flags: Flags) -> Request:
         debian_mirror=flags.get("debian_mirror") or user.debian_mirror,
         full=flags.get("full", False),
         variants=dict(_pairs("variant", flags.get("variant") or ())),
+        time_limit=flags.get("time_limit", 0),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from bringup.errors import BringupError, Interrupted
 from bringup.model.plan import Decision, Step
@@ -19,6 +21,7 @@ def run_steps(
     *,
     heavy: Callable[[Step], bool],
     stopping: threading.Event,
+    seconds: float = 0,
 ) -> None:
     """Run every step whose decision is RUN, in an order that `after` allows.
 
@@ -27,14 +30,16 @@ def run_steps(
         work: runs one step to its end, or raises.
         heavy: tells whether a step uses all processors; one of these runs at a time.
         stopping: set once the run is to end.
+        seconds: after which the run is ended; 0 = never.
 
     Raises:
         BringupError: of the step that failed first; the others are ended.
-        Interrupted: Ctrl-C; all commands are ended and what is finished stays recorded.
+        Interrupted: Ctrl-C, or the time is over; all commands are ended and what is finished stays recorded.
     """
     todo = {step.id: step for step in steps if step.decision is Decision.RUN}
     running: dict[concurrent.futures.Future[None], Step] = {}
     turn = threading.Lock()
+    end = time.monotonic() + seconds if seconds else None
 
     def one(step: Step) -> None:
         if not heavy(step):
@@ -50,7 +55,10 @@ def run_steps(
                 started = {step.id for step in running.values()}
                 for step in [step for step in todo.values() if not _waits(step, todo, started)]:
                     running[pool.submit(one, todo.pop(step.id))] = step
-                done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+                left = None if end is None else max(0.0, end - time.monotonic())
+                done, _ = concurrent.futures.wait(running, left, return_when=concurrent.futures.FIRST_COMPLETED)
+                if not done:
+                    _time_is_over(seconds)
                 for future in done:
                     del running[future]
                     future.result()
@@ -61,6 +69,11 @@ def run_steps(
         except BaseException:
             _stop(stopping)
             raise
+
+
+def _time_is_over(seconds: float) -> NoReturn:
+    msg = f"the time limit of {seconds:g} s is over; what is finished is kept"
+    raise Interrupted(msg, hint="the same command goes on where it stopped")
 
 
 def _stop(stopping: threading.Event) -> None:

@@ -52,6 +52,7 @@ class Request:
         debian_mirror: address of a Debian mirror; "" takes the machine's own.
         full: build the whole kernel set of packages that have one.
         variants: variant by package, over the stack's.
+        time_limit: seconds after which the run ends by itself, what is finished kept; 0 = none.
     """
 
     gpu: str
@@ -68,6 +69,7 @@ class Request:
     debian_mirror: str = ""
     full: bool = False
     variants: Mapping[str, str] = field(default_factory=dict)
+    time_limit: float = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

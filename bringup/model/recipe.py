@@ -244,6 +244,8 @@ class Build(Table, frozen=True, kw_only=True):
         memory_per_job_gib: memory that one compiler of this package may take.
         max_jobs: pass MAX_JOBS, because the build system cannot take part in a shared job budget.
         fresh: globs of CMakeCache.txt files in the tree that are compared with the target before each build.
+        configure: arguments for Python that only configure the tree, `setup.py build --cmake-only`; the units in
+            recipes/units/<package>.toml are then started first. Nothing is configured apart if empty.
         seconds: CPU seconds that a build took when it was measured, for estimates; 0 if unknown.
         disk_mib: disk that source and build take.
         local: label that our wheels carry, "{local}" is the target's own ("cu130").
@@ -259,6 +261,7 @@ class Build(Table, frozen=True, kw_only=True):
     memory_per_job_gib: float = 1.0
     max_jobs: bool = False
     fresh: tuple[str, ...] = ()
+    configure: tuple[str, ...] = ()
     seconds: int = 0
     disk_mib: int = 0
     local: str = ""

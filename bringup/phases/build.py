@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from bringup.building.build_environment import build_environment, fill, package_jobs, placeholders
 from bringup.building.cmake_cache import refresh_stale
+from bringup.building.configure import check_parts, configure
 from bringup.building.recipe_hooks import load_hook, make_hook_context
 from bringup.context import Context, Outcome
 from bringup.errors import BringupError, BuildError
@@ -71,6 +72,7 @@ def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -
     if package.build.backend == "repack":
         return [pack_wheel(source, out, local=local)]
     env = build_environment(package, step, ctx, jobs)
+    check_parts(package, source)
     for line in refresh_stale(package, source, env, ctx):
         ctx.reporter.line(f"{package.name}: {line}")
     if package.build.backend == "hook":
@@ -86,6 +88,17 @@ def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -
         for word in ("-C", f"{key}={fill(value, values, where=f'{where}.{key}')}")
     ]
     log, what = ctx.layout.log(step.id), f"build of {package.name} {package.version}"
+    if package.build.configure:
+        configure(
+            package,
+            folder,
+            python,
+            units=ctx.data / "recipes/units" / f"{package.name}.toml",
+            env=env,
+            log=log,
+            memory_bytes=ctx.memory_bytes,
+            say=lambda line: ctx.reporter.line(f"{package.name}: {line}"),
+        )
     if package.build.backend == "setup.py":
         argv: list[str | Path] = [python, "setup.py", "bdist_wheel", "--dist-dir", out]
     else:

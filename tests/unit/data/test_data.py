@@ -164,8 +164,11 @@ def test_a_version_given_to_a_build_ends_with_the_label_of_the_wheel(recipe: Rec
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=each_name)
 def test_every_extra_is_handed_over(recipe: Recipe) -> None:
-    text = " ".join(recipe.build.config_settings.values()) + " ".join(recipe.build.env.values())
     for version in recipe.versions:
+        overlays = [one for one in recipe.when if SpecifierSet(one.version).contains(version.version, prereleases=True)]
+        text = " ".join(
+            value for one in (recipe.build, *overlays) for value in (*one.config_settings.values(), *one.env.values())
+        )
         assert [name for name in version.extras if f"{{extra.{name}}}" not in text] == []
 
 

@@ -1,0 +1,72 @@
+"""Before the build proper: is the assembled tree whole, is it configured, and do its long units come first?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bringup.building.ninja_order import long_units_first, read_costs
+from bringup.errors import BuildError
+from bringup.model.plan import Package
+from bringup.model.recipe import AssembledSource
+from bringup.system import process
+
+
+def check_parts(package: Package, source: Path) -> None:
+    """Fail if a part of an assembled tree is no longer there: CMake would say it in its own way, much later.
+
+    Raises:
+        BuildError: a part is missing or empty; names it and the key of the recipe that provides it.
+    """
+    if not isinstance(package.source, AssembledSource):
+        return
+    for index, part in enumerate(package.source.parts):
+        place = source / part.into
+        if place.is_file() or (place.is_dir() and any(place.iterdir())):
+            continue
+        key = f"versions[{package.version}].sources.{package.source_name}.parts[{index}]"
+        msg = f"{package.name}: {part.into} is missing or empty in {source}"
+        hint = f"{key} of recipes/{package.name}.toml provides it; remove {source} and run the same command again"
+        raise BuildError(msg, hint=hint)
+
+
+def configure(
+    package: Package,
+    source: Path,
+    python: Path,
+    *,
+    units: Path,
+    env: Mapping[str, str],
+    log: Path,
+    memory_bytes: int,
+    say: Callable[[str], None],
+) -> None:
+    """Configure the tree where it is not yet, and have ninja start the units first that take long.
+
+    Args:
+        package: what is built; `build.configure` are the arguments for Python.
+        source: its tree.
+        python: interpreter of the build environment.
+        units: file of unit costs; nothing is moved if there is none.
+        env: environment of the build.
+        log: where the output goes.
+        memory_bytes: memory to use.
+        say: tells people.
+
+    Raises:
+        BuildError: it cannot be configured.
+        ConfigError: the file of unit costs is wrong.
+    """
+    folders = [source / Path(pattern).parent for pattern in package.build.fresh if "*" not in pattern]
+    if not all((folder / "build.ninja").exists() for folder in folders):
+        what = f"configuring of {package.name} {package.version}"
+        process.run([python, *package.build.configure], env=env, cwd=source, log=log, what=what)
+    if not units.exists():
+        return
+    costs = read_costs(units)
+    for folder in folders:
+        file = folder / "build.ninja"
+        moved = long_units_first(file, costs, memory_bytes=memory_bytes) if file.exists() else None
+        if moved:
+            giants = f", {moved.giants} large ones {moved.depth} at a time" if moved.giants else ""
+            say(f"{moved.units} long units come first{giants}")
