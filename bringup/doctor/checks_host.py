@@ -34,7 +34,7 @@ def compiler_usable(facts: Facts) -> Verdict:
         return bad(facts.refused_compilers, values=values)
     if facts.refused_compilers:
         # A build works, but gcc, g++ and their headers have to be fetched first.
-        return bad(f"none installed that fits; {facts.compiler}", only_warn=True, values=values)
+        return bad(f"{facts.refused_compilers}; a build takes {facts.compiler}", only_warn=True, values=values)
     return good(f"{facts.compiler}; nvcc accepts {host.gcc_min} to {host.gcc_max}")
 
 

@@ -101,7 +101,13 @@ def headers(facts: Facts) -> Verdict:
     issue = None if any(name.startswith("cuda_") for name in names) else "cuda13-cccl-headers-moved"
     if not any(name.startswith(("cuda_", "cub/", "cuda/std")) for name in names):
         issue = "flashinfer-ninja-build-failed"
-    return bad(seen, issue=issue, only_warn=not core and not facts.serving)
+    return bad(seen, issue=issue, only_warn=not core and not _compiles(facts))
+
+
+def _compiles(facts: Facts) -> bool:
+    """Whether the environment compiles FlashInfer's modules while it serves."""
+    versions = facts.site.versions if facts.site else {}
+    return "flashinfer-python" in versions and "flashinfer-jit-cache" not in versions
 
 
 @check("toolkit.parts")

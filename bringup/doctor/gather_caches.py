@@ -73,12 +73,16 @@ def _tvm_ffi(base: Path) -> Iterator[CacheEntry]:
 
 def _triton(base: Path) -> Iterator[CacheEntry]:
     for folder in _folders(base):
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(folder):
-                tag = _PYTHON_TAG.search(entry.name)
-                if tag:
-                    yield CacheEntry(kind="triton", path=folder, made_by=f"cp{tag[1]}")
-                    break
+        tag = next((found for name in _names(folder) if (found := _PYTHON_TAG.search(name))), None)
+        if tag:
+            yield CacheEntry(kind="triton", path=folder, made_by=f"cp{tag[1]}")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - thousands of folders
+    except OSError:
+        return []
 
 
 def _torch_extensions(base: Path) -> Iterator[CacheEntry]:

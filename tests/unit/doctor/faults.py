@@ -1,0 +1,479 @@
+"""Faults that are put into the healthy machine: one function each, with the check that must see it."""
+
+import os
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from elf_files import A
+from healthy_root import SITE, TORCH_SYMBOL, kernels
+
+FLASHINFER = "home/.cache/flashinfer/0.6.8.post1/90a/cached_ops"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is broken (`make`), what must say so (`check`, `issue`), and what else may be said of it (`also`)."""
+
+    name: str
+    make: Any
+    check: str
+    issue: str | None
+    site: bool = False
+    touches: frozenset = frozenset()
+    also: frozenset = field(default_factory=frozenset)
+    says: str = ""
+
+
+FAULTS: list[Fault] = []
+
+
+def fault(check, issue, *, site=False, touches=(), also=(), says=""):
+    def add(make):
+        name = make.__name__
+        FAULTS.append(Fault(name, make, check, issue, site, frozenset([check, *touches]), frozenset(also), says))
+        return make
+
+    return add
+
+
+# --- driver and GPU ---------------------------------------------------------------------------------------------
+
+
+def _driver(machine, version):
+    machine.write("proc/driver/nvidia/version", f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  x\n")
+    machine.write(f"usr/lib/x86_64-linux-gnu/libcuda.so.{version}")
+    machine.link("usr/lib/x86_64-linux-gnu/libcuda.so.1", f"libcuda.so.{version}")
+
+
+@fault("driver.cuda", "torch-driver-too-old", touches=["driver"], says="535.54.03")
+def driver_too_old(machine):
+    _driver(machine, "535.54.03")
+
+
+@fault("driver.cuda", "ptx-unsupported-toolchain", touches=["driver"], says="no PTX")
+def driver_without_ptx(machine):
+    _driver(machine, "580.65.06")
+
+
+@fault("driver.library", "driver-library-version-mismatch", touches=["driver"])
+def driver_updated_without_reboot(machine):
+    machine.write("usr/lib/x86_64-linux-gnu/libcuda.so.590.44.01")
+    machine.link("usr/lib/x86_64-linux-gnu/libcuda.so.1", "libcuda.so.590.44.01")
+
+
+@fault("driver.loader", "libcuda-so-1-missing", touches=["host"])
+def libcuda_not_found(machine):
+    machine.host = replace(machine.host, loadable={**machine.host.loadable, "libcuda.so.1": False})
+
+
+@fault("gpu.present", "no-kernel-image", says="A100")
+def another_gpu(machine):
+    machine.script("usr/bin/nvidia-smi", "echo 'NVIDIA A100-SXM4-80GB, 8.0, 580.95.05, 81920'")
+
+
+@fault("gpu.machine", None, touches=["host"])
+def another_cpu(machine):
+    machine.host = replace(machine.host, arch="aarch64")
+
+
+# --- toolkits ---------------------------------------------------------------------------------------------------
+
+
+@fault("toolkit.headers", "flashinfer-jit-cuda-fp8-header-missing", touches=["toolkit"], says="cuda_fp8.h")
+def no_cuda_fp8(machine):
+    machine.remove("usr/local/cuda-13.0/include/cuda_fp8.h")
+
+
+@fault("toolkit.headers", "flashinfer-ninja-build-failed", touches=["toolkit"], says="curand_kernel.h")
+def no_curand(machine):
+    machine.remove("usr/local/cuda-13.0/include/curand_kernel.h")
+
+
+@fault("toolkit.headers", "cuda13-cccl-headers-moved", touches=["toolkit"], says="cub/cub.cuh")
+def no_cccl(machine):
+    machine.remove("usr/local/cuda-13.0/include/cub/cub.cuh")
+
+
+@fault("toolkit.mixed", "cuda-compiler-and-headers-incompatible", touches=["toolkit"], says="12.8")
+def headers_of_another_release(machine):
+    machine.write("usr/local/cuda-13.0/include/cuda.h", "#define CUDA_VERSION 12080\n")
+
+
+@fault("toolkit.parts", "flashinfer-could-not-find-nvcc", touches=["toolkit"], says="cicc")
+def no_cicc(machine):
+    machine.remove("usr/local/cuda-13.0/nvvm/bin/cicc")
+
+
+@fault("toolkit.parts", "flashinfer-could-not-find-nvcc", touches=["toolkit"], says="libcudart",
+       also=["toolkit.links"])  # fmt: skip
+def no_runtime(machine):
+    machine.remove("usr/local/cuda-13.0/lib64/libcudart.so.13")
+
+
+@fault("toolkit.links", "cuda-home-not-set", touches=["CUDA_HOME", "PATH", "toolkit"], says="cuda-12.6",
+       also=["cache.flashinfer"])  # fmt: skip
+def link_to_a_removed_toolkit(machine):
+    machine.link("usr/local/cuda", "cuda-12.6")
+    machine.env["CUDA_HOME"] = str(machine.path("usr/local/cuda-13.0"))
+    machine.env["PATH"] = f"{machine.path('usr/local/cuda-13.0/bin')}:{machine.env['PATH']}"
+
+
+@fault("toolkit.home", "cuda-home-not-set", touches=["CUDA_HOME", "toolkit"], says="does not exist")
+def cuda_home_is_gone(machine):
+    machine.env["CUDA_HOME"] = str(machine.path("usr/local/cuda-12.1"))
+
+
+@fault("toolkit.home", "flashinfer-could-not-find-nvcc", touches=["CUDA_HOME", "toolkit"], says="has no bin/nvcc",
+       also=["toolkit.headers", "toolkit.parts"])  # fmt: skip
+def cuda_home_without_nvcc(machine):
+    machine.path("opt/runtime/lib64").mkdir(parents=True)
+    machine.env["CUDA_HOME"] = str(machine.path("opt/runtime"))
+
+
+@fault("toolkit.one", "pytorch-findcuda-headers-mismatch", touches=["PATH", "toolkit"], says="12.8.93")
+def another_nvcc_on_path(machine):
+    machine.toolkit("opt/cuda-12.8", "12.8.93", 12080)
+    machine.env["PATH"] = f"{machine.path('opt/cuda-12.8/bin')}:{machine.env['PATH']}"
+
+
+@fault("toolkit.release", "torch-ext-cuda-version-mismatch", site=True, touches=["CUDA_HOME", "PATH", "toolkit"],
+       says="12.8.93")  # fmt: skip
+def toolkit_of_another_major(machine):
+    machine.toolkit("opt/cuda-12.8", "12.8.93", 12080)
+    machine.env["CUDA_HOME"] = str(machine.path("opt/cuda-12.8"))
+    machine.env["PATH"] = f"{machine.path('opt/cuda-12.8/bin')}:{machine.env['PATH']}"
+
+
+@fault("toolkit.gpu", "nvcc-unsupported-gpu-arch-too-new", touches=["CUDA_HOME", "PATH", "toolkit"], says="11.8.89",
+       also=["toolkit.release", "toolkit.ptxas", "compiler.inherited"])  # fmt: skip
+def toolkit_older_than_the_gpu(machine):
+    machine.toolkit("opt/cuda-11.8", "11.8.89", 11080)
+    machine.remove("opt/cuda-11.8/include/cuda_fp4.h")
+    machine.env["CUDA_HOME"] = str(machine.path("opt/cuda-11.8"))
+    machine.env["PATH"] = f"{machine.path('opt/cuda-11.8/bin')}:{machine.env['PATH']}"
+
+
+@fault("toolkit.distribution", "flashinfer-cub-no-member-nvcc12", touches=["CUDA_HOME", "PATH", "toolkit"],
+       also=["toolkit.release", "toolkit.gpu", "toolkit.headers", "compiler.inherited"])  # fmt: skip
+def distribution_nvcc_first(machine):
+    machine.script("usr/bin/nvcc", "echo 'Cuda compilation tools, release 11.8, V11.8.89'")
+    machine.write("usr/include/cuda.h", "#define CUDA_VERSION 11080\n")
+    machine.env["CUDA_HOME"] = None
+    machine.env["PATH"] = f"{machine.path('usr/bin')}:{machine.path('sbin')}"
+
+
+@fault("toolkit.include-path", "flashinfer-cccl-qualified-name-fast-mod-div")
+def cuda_in_cpath(machine):
+    machine.env["CPLUS_INCLUDE_PATH"] = "/usr/local/cuda-12.8/include"
+
+
+@fault("toolkit.library-path", "libcudart-undefined-symbol-by-version", touches=["LD_LIBRARY_PATH"])
+def older_runtime_first(machine):
+    machine.write("opt/old/lib64/libcudart.so.12")
+    machine.env["LD_LIBRARY_PATH"] = str(machine.path("opt/old/lib64"))
+
+
+@fault("toolkit.library-path", "cudnn-runtime-version-incompatible", touches=["LD_LIBRARY_PATH"])
+def another_cudnn_first(machine):
+    machine.write("opt/cudnn/lib/libcudnn.so.9")
+    machine.env["LD_LIBRARY_PATH"] = str(machine.path("opt/cudnn/lib"))
+
+
+@fault("toolkit.stub", "libcuda-so-1-missing", touches=["LD_LIBRARY_PATH"])
+def stub_on_library_path(machine):
+    machine.env["LD_LIBRARY_PATH"] = str(machine.path("usr/local/cuda-13.0/lib64/stubs"))
+
+
+@fault("toolkit.ptxas", "triton-ptxas-gpu-name-undefined", site=True, says="11.8")
+def old_ptxas_in_triton(machine):
+    machine.script(f"{SITE}/triton/backends/nvidia/bin/ptxas", "echo 'Cuda compilation tools, release 11.8, V11.8.89'")
+
+
+# --- compilers, host, tools -----------------------------------------------------------------------------------
+
+
+@fault("compiler.usable", "nvcc-unsupported-gnu-version", touches=["gcc"], says="16.1.0",
+       also=["compiler.inherited"])  # fmt: skip
+def only_a_gcc_that_is_too_new(machine):
+    for name in ("gcc-12", "g++-12"):
+        machine.remove(f"usr/bin/{name}")
+    machine.gcc("usr/bin", "", "16.1.0")
+
+
+@fault("compiler.inherited", "nvcc-unsupported-gnu-version", says="16.1.0")
+def host_compiler_variable_too_new(machine):
+    machine.gcc("opt/gcc/bin", "", "16.1.0")
+    machine.env["CUDAHOSTCXX"] = str(machine.path("opt/gcc/bin/g++"))
+
+
+@fault("compiler.inherited", "nvcc-unsupported-gnu-version", says="does not exist")
+def compiler_variable_leads_nowhere(machine):
+    machine.env["CUDAHOSTCXX"] = "/opt/none/bin/g++"
+
+
+@fault("compiler.c", "triton-no-c-compiler", touches=["gcc"])
+def no_plain_compiler(machine):
+    for name in ("gcc", "g++", "cc"):
+        machine.remove(f"usr/bin/{name}")
+
+
+@fault("host.glibc", None, touches=["host"])
+def old_c_library(machine):
+    machine.host = replace(machine.host, glibc=(2, 17))
+
+
+@fault("host.disk", "build-no-space-left")
+def little_disk(machine):
+    machine.disk_bytes = 2 << 30
+
+
+@fault("host.noexec", "so-failed-to-map-segment-noexec", touches=["mounts"])
+def temporary_folder_noexec(machine):
+    text = f"/dev/sda1 / ext4 rw,relatime 0 0\ntmpfs {machine.path('tmp')} tmpfs rw,nosuid,noexec 0 0\n"
+    machine.write("proc/self/mounts", text)
+
+
+@fault("host.network-home", "flashinfer-jit-hang-stale-lock", touches=["mounts"])
+def home_on_nfs(machine):
+    text = f"/dev/sda1 / ext4 rw,relatime 0 0\nserver:/home {machine.path('home')} nfs4 rw 0 0\n"
+    machine.write("proc/self/mounts", text)
+
+
+@fault("host.memory", "build-oom-cc1plus-killed", touches=["host"])
+def little_memory(machine):
+    machine.host = replace(machine.host, memory_bytes=2 << 30, available_bytes=1 << 30)
+
+
+@fault("host.limits", None, touches=["host"])
+def few_open_files(machine):
+    machine.host = replace(machine.host, nofile=256)
+
+
+@fault("host.shm", "nccl-shm-too-small", touches=["host"])
+def small_shared_memory(machine):
+    machine.host = replace(machine.host, shm_bytes=64 << 20)
+
+
+@fault("host.libnuma", "libnuma-missing", touches=["host"])
+def no_libnuma(machine):
+    machine.host = replace(machine.host, loadable={**machine.host.loadable, "libnuma.so.1": False})
+
+
+@fault("tools.ninja", "ninja-missing", site=True)
+def no_ninja(machine):
+    machine.remove("env/bin/ninja")
+    machine.remove("usr/bin/ninja")
+
+
+@fault("tools.ldconfig", "triton-ldconfig-missing")
+def no_ldconfig(machine):
+    machine.remove("sbin/ldconfig")
+
+
+# --- variables --------------------------------------------------------------------------------------------------
+
+
+@fault("variables.arch", "flashinfer-requires-sm75-arch-list", says="5.2")
+def arch_list_of_an_image(machine):
+    machine.env["TORCH_CUDA_ARCH_LIST"] = "5.2 6.0 6.1 7.0 7.5 8.0 8.6 9.0+PTX"
+
+
+@fault("variables.arch", "flashinfer-no-supported-cuda-archs")
+def arch_list_of_another_gpu(machine):
+    machine.env["FLASHINFER_CUDA_ARCH_LIST"] = "10.0a 12.0a"
+
+
+@fault("variables.flags", None)
+def inherited_flags(machine):
+    machine.env["NVCC_PREPEND_FLAGS"] = "-ccbin /opt/conda/bin/g++"
+
+
+@fault("variables.python", None)
+def inherited_pythonpath(machine):
+    machine.env["PYTHONPATH"] = "/opt/site"
+
+
+@fault("variables.allocator", "sglang-custom-allreduce-ipc-invalid-argument")
+def expandable_segments(machine):
+    machine.env["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+
+
+@fault("variables.conda", "glibcxx-not-found-conda", says="CMAKE_PREFIX_PATH")
+def conda_prefix_path(machine):
+    machine.env["CONDA_PREFIX"] = "/opt/conda/envs/x"
+    machine.env["CMAKE_PREFIX_PATH"] = "/opt/conda/envs/x"
+
+
+@fault("variables.conda", "glibcxx-not-found-conda", says="3.4.29")
+def conda_old_libstdcxx(machine):
+    machine.write("conda/lib/libstdc++.so.6", "GLIBCXX_3.4.9 GLIBCXX_3.4.29")
+    machine.write("usr/lib/x86_64-linux-gnu/libstdc++.so.6", "GLIBCXX_3.4.30")
+    machine.env["CONDA_PREFIX"] = str(machine.path("conda"))
+
+
+@fault("variables.proxy", None, says="no_proxy")
+def proxy_for_this_machine_too(machine):
+    machine.env["https_proxy"] = machine.env["http_proxy"] = "http://proxy.example:3128"
+
+
+# --- caches -----------------------------------------------------------------------------------------------------
+
+
+@fault("cache.flashinfer", "flashinfer-ninja-build-failed", says="0.2.5")
+def cache_of_another_flashinfer(machine):
+    machine.write("home/.cache/flashinfer/0.2.5/90/cached_ops/norm/norm.so")
+
+
+@fault("cache.flashinfer", "flashinfer-ninja-build-failed", says="which is gone")
+def cache_of_a_removed_toolkit(machine):
+    machine.write(f"{FLASHINFER}/page/build.ninja", "nvcc = /opt/cuda-12.1/bin/nvcc\n")
+
+
+@fault("cache.tvm-ffi", "libcudart-undefined-symbol-by-version", says="libcudart.so.12")
+def module_of_another_runtime(machine):
+    machine.elf("home/.cache/tvm-ffi/rope_77/rope.so", needed=["libcudart.so.12"])
+
+
+@fault("cache.triton", None, says="cp312")
+def launchers_of_another_python(machine):
+    machine.write("home/.triton/cache/BBBB/__triton_launcher.cpython-312-x86_64-linux-gnu.so")
+
+
+@fault("cache.torch-extensions", None, says="py310_cu128")
+def extensions_of_another_torch(machine):
+    machine.write("home/.cache/torch_extensions/py310_cu128/ours/ours.so")
+
+
+@fault("cache.locks", "flashinfer-jit-hang-stale-lock")
+def lock_of_a_killed_compile(machine):
+    lock = machine.write(f"{FLASHINFER}/tmp/batch_prefill.lock")
+    os.utime(lock, (time.time() - 86400,) * 2)
+
+
+# --- an environment -----------------------------------------------------------------------------------------------
+
+
+@fault("environment.torch", "torchvision-pulls-pypi-torch", site=True, touches=["torch"], says="without CUDA",
+       also=["environment.kernel-torch"])  # fmt: skip
+def torch_for_the_cpu(machine):
+    machine.write(f"{SITE}/torch/version.py", "__version__ = '2.11.0+cpu'\ncuda: Optional[str] = None\n")
+
+
+@fault("environment.torch", "torchvision-pulls-pypi-torch", site=True, touches=["torch"], says="one was put over",
+       also=["environment.torchvision", "environment.kernel-torch"])  # fmt: skip
+def torch_put_over_another(machine):
+    machine.write(f"{SITE}/torch/version.py", "__version__ = '2.9.1+cu130'\ncuda: Optional[str] = '13.0'\n")
+
+
+@fault("environment.torch", "torchvision-pulls-pypi-torch", site=True, touches=["torch"], says="replaced")
+def our_torch_replaced(machine):
+    machine.write("env/constraints.txt", "torch @ file:///w/torch-2.11.0+h200-cp311-cp311-linux_x86_64.whl\n")
+
+
+@fault("environment.cuda-majors", "torch-nccl-undefined-symbol", site=True)
+def two_nccls(machine):
+    machine.dist("nvidia-nccl-cu12", "2.27.5")
+
+
+@fault("environment.torchvision", "torchvision-nms-missing", site=True)
+def torchvision_of_another_torch(machine):
+    machine.undist("torchvision")
+    machine.dist("torchvision", "0.24.1")
+
+
+@fault("environment.kernel-package", "sgl-kernel-cannot-import-name", site=True)
+def both_kernel_packages(machine):
+    machine.dist("sgl-kernel", "0.3.21")
+
+
+@fault("environment.kernel-torch", "sgl-kernel-common-ops-undefined-symbol", site=True, touches=["sglang-kernel"])
+def kernels_for_another_torch(machine):
+    machine.undist("sglang-kernel")
+    machine.dist("sglang-kernel", "0.4.1.post1")
+    machine.write(f"{SITE}/sglang/srt/entrypoints/engine.py", "")
+
+
+@fault("environment.flashinfer", "flashinfer-cubin-version-mismatch", site=True)
+def another_cubin_package(machine):
+    machine.dist("flashinfer-cubin", "0.6.3")
+
+
+@fault("environment.floors", "sglang-assert-pkg-version-too-old", site=True, touches=["sglang-kernel"], says="0.6.11")
+def floor_of_sglang(machine):
+    text = 'assert_pkg_version("flashinfer_python", "0.6.11.post1", "hint")\n'
+    machine.write(f"{SITE}/sglang/srt/entrypoints/engine.py", text)
+
+
+@fault("environment.runtime-files", "flashinfer-nvidia-nvshmem-module-missing", site=True, touches=["files"])
+def no_nvshmem(machine):
+    machine.remove(f"{SITE}/nvidia/nvshmem")
+
+
+@fault("environment.runtime-files", "flashinfer-cutlass-header-missing", site=True, touches=["files"])
+def no_cutlass(machine):
+    machine.remove(f"{SITE}/flashinfer/data/cutlass/include/cutlass/cutlass.h")
+
+
+@fault("environment.combinations", None, site=True, says="kernels 0.15.2 with transformers 5.6.0")
+def kernels_with_transformers(machine):
+    machine.undist("kernels")
+    machine.dist("kernels", "0.15.2")
+
+
+@fault("environment.combinations", "flashinfer-allreduce-tilelang-cudart-stub", site=True, touches=["flashinfer"],
+       also=["cache.flashinfer", "environment.flashinfer"])  # fmt: skip
+def flashinfer_with_tilelang(machine):
+    machine.undist("flashinfer-python")
+    machine.dist("flashinfer-python", "0.6.14", "apache-tvm-ffi")
+    machine.dist("tilelang", "0.1.6")
+
+
+@fault("environment.requirements", "sgl-kernel-opnamespace-no-attribute", site=True, says="transformers==5.6.0")
+def requirement_not_met(machine):
+    machine.undist("transformers")
+    machine.dist("transformers", "4.57.0")
+
+
+@fault("environment.files", None, site=True, says="two dist-info folders", also=["environment.requirements"])
+def two_tritons(machine):
+    machine.dist("triton", "3.4.0")
+
+
+@fault("environment.files", None, site=True, says="torch/_C.so")
+def file_is_gone(machine):
+    machine.write(f"{SITE}/torch-2.11.0.dist-info/RECORD", "torch/version.py,,\ntorch/_C.so,,\n")
+
+
+@fault("environment.user-site", "torchvision-pulls-pypi-torch", site=True)
+def torch_in_the_home(machine):
+    machine.write("env/pyvenv.cfg", f"home = {machine.root}/usr/bin\nversion_info = 3.11.9\n"
+                  "include-system-site-packages = true\n")  # fmt: skip
+    machine.write("home/.local/lib/python3.11/site-packages/torch-2.4.0.dist-info/METADATA", "Name: torch\n")
+
+
+@fault("environment.python", "triton-python-h-missing", site=True, touches=["python"],
+       also=["python.target"])  # fmt: skip
+def no_python_headers(machine):
+    machine.remove("usr/include/python3.11/Python.h")
+
+
+@fault("environment.native-code", "no-kernel-image", site=True, touches=["sgl_kernel"], says="sm_80")
+def kernels_for_another_gpu(machine):
+    kernels(machine, arch=80, flags=0)
+
+
+@fault("environment.native-code", "sgl-kernel-gb10-no-sm121", site=True, touches=["sgl_kernel"], says="sm_120a")
+def kernels_for_the_wrong_blackwell(machine):
+    kernels(machine, arch=120, flags=A)
+
+
+@fault("environment.abi", "sgl-kernel-common-ops-undefined-symbol", site=True, touches=["sgl_kernel"],
+       says="_ZN3c1013MessageLoggerC1E")  # fmt: skip
+def kernels_built_for_another_abi(machine):
+    kernels(machine, undefined=(TORCH_SYMBOL, "_ZN3c1013MessageLoggerC1E"))
+
+
+@fault("environment.libraries", "libnvrtc-so-12-missing", site=True, touches=["sgl_kernel"], says="libnvrtc.so.12")
+def library_is_nowhere(machine):
+    kernels(machine, needed=("libc.so.6", "libnvrtc.so.12"))

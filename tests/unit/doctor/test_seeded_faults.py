@@ -1,0 +1,72 @@
+"""Every seeded fault is found, alone and together with every other; the healthy machine shows none."""
+
+import time
+
+import pytest
+from faults import FAULTS
+from healthy_root import Machine, copy_machine, make_machine
+
+from bringup.diagnose.knowledge import load_knowledge
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Machine:
+    return make_machine(tmp_path_factory.mktemp("machine") / "root")
+
+
+def broken(template: Machine, *faults) -> Machine:
+    machine = copy_machine(template)
+    machine.site = any(fault.site for fault in faults)
+    for fault in faults:
+        fault.make(machine)
+    return machine
+
+
+@pytest.mark.parametrize("site", [False, True])
+def test_a_healthy_machine_shows_none(template, site):
+    machine = copy_machine(template)
+    machine.site = site
+    assert machine.troubles() == {}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_each_fault_is_found(template, fault):
+    found = broken(template, fault).troubles()
+    assert fault.check in found
+    assert set(found) <= {fault.check} | fault.also
+    finding = found[fault.check]
+    assert fault.says in finding.seen
+    assert finding.issue == fault.issue
+    assert finding.fix
+    assert finding.why
+    assert not any("{" in text for text in finding.fix)
+
+
+@pytest.mark.parametrize("place", range(len(FAULTS)), ids=[fault.name for fault in FAULTS])
+def test_faults_are_found_in_pairs(template, place):
+    first = FAULTS[place]
+    for second in FAULTS[place + 1 :]:
+        if first.touches & second.touches:
+            continue
+        found = broken(template, first, second).troubles()
+        assert {first.check, second.check} <= set(found), second.name
+        assert set(found) <= {first.check, second.check} | first.also | second.also, second.name
+
+
+def test_there_are_enough_of_them():
+    assert len(FAULTS) >= 60
+    assert len({fault.check for fault in FAULTS}) >= 45
+
+
+def test_every_issue_is_known():
+    known = load_knowledge().issues
+    assert {fault.issue for fault in FAULTS if fault.issue} <= set(known)
+
+
+def test_the_answer_takes_a_blink(template):
+    machine = copy_machine(template)
+    machine.site = True
+    machine.report()
+    started = time.perf_counter()
+    machine.report()
+    assert time.perf_counter() - started < 2.0
