@@ -52,7 +52,7 @@ _HARD = re.compile(
 _PROBE_PATH = re.compile(
     r"(?:\bconftest\b|_configtest|CMakeScratch|CMakeTmp|TryCompile|\btestC(?:XX|CUDA)?Compiler|flagcheck|CheckSymbol"
     r"|CheckIncludeFile|CheckFunction|CMakeFiles/_CMake|\bfeature_tests?\b|meson-private|/tmp/tmp\w+/(?:src|test|a)\.c"
-    r"|sanitycheckc|testfile\.c|CompilerIdC|\btest_compile\b|\bcheck_\w+\.(?:c|cc|cpp|cu):|\btry_\w+\.c)"
+    r"|sanitycheckc|testfile\.c|CompilerIdC)"
 )
 _PROBE_BEFORE = re.compile(
     r"(?:Performing .{0,80}[Tt]est .{0,200}failed|Run Build Command|Determining (?:if|the)|Build command line"

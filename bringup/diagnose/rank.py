@@ -66,7 +66,9 @@ class Evidence:
 
 def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Scored]:
     """Return the possible roots, best first; empty where nothing failed."""
-    alive = _alive(evidence)
+    alive, dealt_with = _alive(evidence)
+    if alive and max(found.weight for found in alive) <= Weight.VAGUE:
+        alive = sorted((*alive, *dealt_with), key=lambda found: found.no)  # it did fail, so what seemed harmless counts
     scored = [_score(found, index) for index, found in enumerate(alive)]
     scored = _chains(scored)
     matches = _outranked(_usable(evidence, lines))
@@ -88,17 +90,18 @@ def _wrapped(scored: list[Scored], wrappers: list[Match]) -> list[Scored]:
     return scored
 
 
-def _alive(evidence: Evidence) -> list[Candidate]:
-    """Drop what was dealt with, and what lies inside another candidate's block."""
+def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate]]:
+    """Return what counts, and apart from it what seems to have been dealt with; blocks stand for what is in them."""
     alive: list[Candidate] = []
+    dealt_with: list[Candidate] = []
     blocks: list[Candidate] = []
     for found in sorted(evidence.candidates, key=lambda item: (item.hit.no, item.no)):
         if any(_contains(other, found) for other in blocks[-40:]):
             continue
         blocks.append(found)
-        if not is_harmless(found) and not evidence.undone(found.no, found.category):
-            alive.append(found)
-    return alive
+        if not evidence.undone(found.no, found.category):
+            (dealt_with if is_harmless(found) else alive).append(found)
+    return alive, dealt_with
 
 
 def _contains(block: Candidate, found: Candidate) -> bool:

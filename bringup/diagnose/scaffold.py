@@ -74,7 +74,7 @@ def _id_from(best: Finding) -> str:
 def _entry(name: str, best: Finding) -> str:
     longest = max(re.findall(r"[A-Za-z][A-Za-z ]{3,}", best.line) or [best.line[:20]], key=len).strip().lower()
     rows = [
-        "# Write title, cause, fix and sources, then run: invoke knowledge check",
+        "# Write title, cause, fix and sources, then run: invoke knowledge --check",
         "[[issue]]",
         f"id = {json.dumps(name)}",
         f"title = {json.dumps(best.title, ensure_ascii=False)}",

@@ -227,3 +227,9 @@ def test_git_and_shell_words_before_the_real_error(knowledge: Knowledge):
     )
     assert look(knowledge, text).findings[0].line_no == 4
     assert look(knowledge, text[:70]).findings[0].line_no == 1
+
+
+def test_an_error_that_seemed_dealt_with_counts_when_the_build_failed_after_all(knowledge: Knowledge):
+    text = "a.c:1:1: error: unknown type name 'foo'\nthe speedups could not be compiled\n"
+    assert look(knowledge, text).findings == ()
+    assert look(knowledge, text + "make: *** [Makefile:2: a.o] Error 1\n").findings[0].line_no == 1
