@@ -219,10 +219,11 @@ def diagnose(flags: dict[str, Any]) -> int | None:
 
 def knowledge(flags: dict[str, Any]) -> int | None:
     """Check or extend the known issues."""
-    from bringup.diagnose import check_knowledge, scaffold
+    from bringup.diagnose.check import check_knowledge
+    from bringup.diagnose.scaffold import new_issue
 
     if flags["new"]:
-        print(scaffold(flags["new"]))
+        print(f"written: {new_issue(flags['new'], issue=flags['id'])}")
         return None
     problems = check_knowledge()
     for problem in problems:

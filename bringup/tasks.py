@@ -31,7 +31,7 @@ DOCTOR = {
     "yes": (False, "do not ask"),
 }
 BUNDLE = {
-    "output": ("", "folder to write; TARGET.bundle/ without it"),
+    "output": ("", "folder to write; GPU.bundle/ here without it"),
     "part-size": ("60M", "largest size of a part"),
     "with-toolkit": (False, "add the CUDA toolkit, to compile on the node"),
     "without-torch": (False, "leave PyTorch and NVIDIA's libraries out; the node has the lock's versions"),
@@ -94,7 +94,7 @@ def doctor(flags: Flags) -> int | None:
 
 
 def knowledge(flags: Flags) -> int | None:
-    """Check the known issues (`--check`), or scaffold a new one from a log (`--new LOG`)."""
+    """Check the known issues, or begin a new one from a log (--new LOG)."""
     return commands.knowledge(flags)
 
 
@@ -124,7 +124,7 @@ def gc(flags: Flags) -> int | None:
 
 
 def schema(flags: Flags) -> int | None:
-    """Write JSON schemas of the data files and the reference pages made from the models (--check compares only)."""
+    """Make the reference pages and the JSON schemas of the data files; --check only compares."""
     return commands.schema(settings_from(flags), check=flags["check"])
 
 
@@ -140,10 +140,20 @@ def lint(flags: Flags) -> int | None:
     return commands.run_lint()
 
 
+TEST = {"args": ("", "arguments for pytest, in one string: '-k wheel -x'"), "quick": (False, "unit tests only")}
+KNOWLEDGE = {
+    "check": (False, "check every entry against its excerpts; the same as no flag"),
+    "new": ("", "log of a failure that is not known, to begin an entry from"),
+    "id": ("", "id of the new entry; made from the log without it"),
+}
 DEBUG = {"debug": RUN["debug"]}
 BUILD_DIR = {"build-dir": TARGET["build-dir"]}
 DATA = {"data": TARGET["data"]}
-STACK = {"stack": TARGET["stack"]}
+STACK = {"stack": ("", "stack to lock, a name of `invoke list stacks`")}
+ABOUT = {
+    "gpu": ("", "GPU that the log is about; that of the last build without it"),
+    "stack": ("", "stack that the log is about; that of the last build without it"),
+}
 
 ns = Collection()
 for body, groups in (
@@ -158,19 +168,19 @@ for body, groups in (
     (
         diagnose,
         (
-            {"log": ([], "log file; a plain argument is the same"), "last": (False, "the log of our own last failure")},
-            {"gpu": ("", TARGET["gpu"][1])}, STACK, BUILD_DIR, JSON, DEBUG,
+            {"log": ([], "log file; a plain argument is the same"), "last": (False, "the log that was written last")},
+            ABOUT, BUILD_DIR, JSON, DEBUG,
         ),
     ),
     (doctor, (TARGET, DOCTOR, {"mirror": RUN["mirror"]}, JSON, DEBUG)),
-    (knowledge, ({"check": (False, "test every entry"), "new": ("", "log to scaffold an entry from")}, DEBUG)),
+    (knowledge, (KNOWLEDGE, DEBUG)),
     (bundle, (TARGET, BUNDLE, {"debian-mirror": RUN["debian-mirror"]}, DEBUG)),
     (shell, (TARGET, DEBUG)),
     (env, (TARGET, DEBUG)),
     (clean, ({"target": ("", "target to remove, h200-cu130-cp311"), "all": (False, "everything")}, BUILD_DIR, DEBUG)),
-    (gc, ({"max-size": ("20G", "size to keep the cache below, 500M or 20G")}, BUILD_DIR, DEBUG)),
+    (gc, ({"max-size": ("20G", "size to keep the cache below, 500M or 20G")}, DEBUG)),
     (schema, ({"check": (False, "fail if a file is out of date")}, DEBUG)),
-    (test, ({"args": ("", "arguments for pytest"), "quick": (False, "unit tests only")}, DEBUG)),
+    (test, (TEST, DEBUG)),
     (lint, (DEBUG,)),
 ):  # fmt: skip
     ns.add_task(with_flags(body, *groups))

@@ -6,6 +6,7 @@ import inspect
 
 from bringup import errors
 from bringup.diagnose import KNOWN_EXIT, UNKNOWN_EXIT
+from bringup.doctor import FAIL_EXIT
 from bringup.errors import BringupError
 
 # What is no error of a class: how a run may end otherwise.
@@ -14,6 +15,7 @@ OTHERS = {
     1: "A bug of bringup; `--debug` shows where.",
     KNOWN_EXIT: "`diagnose` knows every failure that it found.",
     UNKNOWN_EXIT: "`diagnose` found a failure that it does not know.",
+    FAIL_EXIT: "`doctor` found something that will fail; a WARN alone ends with 0.",
 }
 
 PAGE = """\
