@@ -250,7 +250,8 @@ def _ranges(file: str, key: str, **ranges: str) -> Iterator[Problem]:
         except InvalidSpecifier:
             yield Problem(file=file, key=f"{key}.{name}", text=f"{text!r} is not a version range like '>=12.4,<13'")
             continue
-        low = [Version(one.version) for one in spec if one.operator in (">=", ">")]
-        high = [Version(one.version) for one in spec if one.operator in ("<=", "<")]
-        if low and high and (max(low) > min(high) or (max(low) == min(high) and "<" in {s.operator for s in spec})):
+        lows = [(Version(one.version), one.operator == ">") for one in spec if one.operator in (">=", ">")]
+        highs = [(Version(one.version), one.operator == "<=") for one in spec if one.operator in ("<=", "<")]
+        low, high = max(lows, default=None), min(highs, default=None)
+        if low and high and (low[0] > high[0] or (low[0] == high[0] and (low[1] or not high[1]))):
             yield Problem(file=file, key=f"{key}.{name}", text=f"{text!r} is empty")

@@ -23,7 +23,7 @@ from bringup.errors import ConfigError, StorageError
 T = TypeVar("T")
 
 MAX_PROBLEMS = 50
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>\$.*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>\$.*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _FIELD = re.compile(r"field `([^`]+)`")
 _HEADER = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
@@ -98,7 +98,7 @@ def parse_toml(text: str, model: type[T], *, name: str) -> tuple[T | None, list[
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         found = re.search(r"at line (\d+), column \d+", str(exc))
-        line = int(found.group(1)) if found else 0
+        line = int(found.group(1)) if found else len(text.splitlines())  # without a place it is the end of the document
         return None, [Problem(file=name, line=line, text=f"not valid TOML: {exc}")]
     except RecursionError:
         return None, [Problem(file=name, text="not valid TOML: nested too deeply")]
@@ -127,7 +127,10 @@ def _all_problems(data: Any, model: Any, *, text: str, name: str) -> list[Proble
                 what = _unknown(field.group(1), model)
             steps = _concrete(data, steps, twin, str(exc))
             what = f"{what[0].lower()}{what[1:]}".replace(" | null", "").replace("`", "")
-            what += "" if what.startswith("unknown key") else _shown_value(data, steps)
+            if "`key` in `$" in str(exc):
+                what = f"name of a table or key: {what} (name: {steps[-1]!r})"
+            elif not what.startswith("unknown key"):
+                what += _shown_value(data, steps)
             problems.append(Problem(file=name, line=_line_of(text, steps), key=_dotted(steps), text=what))
             if not _remove(data, steps):
                 return problems
@@ -152,16 +155,16 @@ def _concrete(data: Any, steps: list[str], twin: Any, message: str) -> list[str]
         return steps
     keys = list(parent) if isinstance(parent, dict) else [f"[{index}]" for index in range(len(parent))]
     for key in keys:
-        candidate = _concrete(data, [*steps[:at], key, *steps[at + 1 :]], twin, message)
         trial = copy.deepcopy(data)
-        if not _remove(trial, candidate):
-            continue
+        table = _walk(trial, steps[:at])
+        for other in reversed(keys):  # alone in its table, the value that is meant gives the same message
+            if other != key:
+                _remove(table, [other])
         try:
             msgspec.convert(trial, twin, strict=True)
         except msgspec.ValidationError as exc:
             if str(exc) == message:
-                continue
-        return candidate
+                return _concrete(data, [*steps[:at], key, *steps[at + 1 :]], twin, message)
     return steps
 
 
@@ -169,6 +172,8 @@ def _split(message: str) -> tuple[str, list[str]]:
     found = _AT.match(message)
     assert found
     steps = [key or f"[{index}]" for key, index in _STEP.findall(found["path"] or "")]
+    if found["key"]:
+        steps.append("[...]")
     return found["what"], steps
 
 
