@@ -124,8 +124,11 @@ def _stack_section(catalogue: Catalogue, stack: Stack) -> str:
         for name, choice in stack.packages.items()
     ]
     table = _table(("recipe", "version", "source", "patches"), rows)
-    why = [f"| `{name}` | {text} |" for name, text in stack.requirements.why.items()]
-    chosen = "\n".join(["", "Overridden or left out, and why:", "", "| distribution | why |", "|---|---|", *why])
+    reasons: dict[str, list[str]] = {}
+    for name, text in stack.requirements.why.items():
+        reasons.setdefault(text, []).append(f"`{name}`")
+    why = [f"| {', '.join(names)} | {text} |" for text, names in reasons.items()]
+    chosen = "\n".join(["", "Overridden or left out, and why:", "", "| distributions | why |", "|---|---|", *why])
     return "\n".join([f"## {stack.name}", "", stack.title + ".", "", *facts, "", table, *([chosen] if why else [])])
 
 
