@@ -80,7 +80,9 @@ def read_block(hit: Hit, shape: Shape) -> Candidate | None:
 
 
 def _alone(hit: Hit, shape: Shape) -> Candidate:
-    return Candidate(hit, shape.name, shape.weight, shape.category, hit.no, hit.line, hit.no)
+    imports = shape.name == "exception" and _IMPORT_ERROR.match(hit.line.core)
+    category = Category.IMPORT if imports else shape.category
+    return Candidate(hit, shape.name, shape.weight, category, hit.no, hit.line, hit.no)
 
 
 def _ends_in_place(hit: Hit) -> bool:
