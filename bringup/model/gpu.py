@@ -56,7 +56,7 @@ class Gpu(Table, frozen=True, kw_only=True):
         title: what people call it.
         family: architecture name, "hopper".
         aliases: other names that `--gpu` takes.
-        capability: CUDA compute capability.
+        capability: CUDA compute capability; "0.0" is a computer without one.
         machines: CPU architectures of the computers that carry it.
         device_names: parts of the names that `nvidia-smi` prints, for `--gpu auto`; of several GPUs that match, the
             longest part wins ("NVIDIA L40S" over "NVIDIA L40").
@@ -86,3 +86,8 @@ class Gpu(Table, frozen=True, kw_only=True):
     arch_when: tuple[ArchWhen, ...] = ()
     machine_code: MachineCode
     sources: tuple[str, ...]
+
+    @property
+    def accelerator(self) -> bool:
+        """Whether there is a GPU at all; without one nothing needs a CUDA toolkit."""
+        return self.capability != "0.0"

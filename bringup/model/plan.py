@@ -94,11 +94,14 @@ class Target:
     def id(self) -> str:
         """One identifier string: "h200-cu130-cp311"."""
         suffix = "" if self.machine == "x86_64" else f"-{self.machine}"
-        return f"{self.gpu.name}-{self.local}-cp{self.python.version.replace('.', '')}{suffix}"
+        names = (self.gpu.name, self.local) if self.gpu.accelerator else (self.gpu.name,)
+        return f"{'-'.join(names)}-cp{self.python.version.replace('.', '')}{suffix}"
 
     @property
     def local(self) -> str:
-        """Local version label of wheels built for the target's CUDA: "cu130"."""
+        """Local version label of wheels built for the target's CUDA: "cu130"; "cpu" where there is no GPU."""
+        if not self.gpu.accelerator:
+            return "cpu"
         return f"cu{self.cuda.version.replace('.', '')}"
 
     @property

@@ -73,7 +73,7 @@ def _strip(data: Any) -> Any:
         return {
             key: _strip(value) for key, value in data.items() if key not in _NOT_CONTENT or (unsure and key == "tag")
         }
-    if isinstance(data, list):
+    if isinstance(data, (list, tuple)):
         return [_strip(value) for value in data]
     return data
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from bringup.config.lockfile import Lock
@@ -94,6 +94,8 @@ def make_plan(
     arch = arch_lists(target.gpu, packages)
     prints = wheel_fingerprints(target, packages, toolchain.identities, lock, hooks, arch)
     wanted = _wanted(request, packages)
+    if not target.gpu.accelerator:
+        toolchain = replace(toolchain, cuda=Tool(identity="", ready=True, why="nothing is compiled for a GPU"))
     steps = [*_toolchain_steps(toolchain)]
     download = toolchain.python.download_mib + toolchain.cuda.download_mib
     disk = toolchain.python.disk_mib + toolchain.cuda.disk_mib
@@ -207,7 +209,7 @@ def _toolchain_steps(toolchain: Toolchain) -> list[Step]:
     steps = []
     order = (("python", toolchain.python, ()), ("gcc", toolchain.gcc, ()), ("cuda", toolchain.cuda, ("gcc:prepare",)))
     for name, tool, after in order:
-        decision = Decision.REUSE if tool.ready else Decision.RUN
+        decision = Decision.RUN if not tool.ready else Decision.REUSE if tool.identity else Decision.SKIP
         steps.append(
             Step(
                 package=name,

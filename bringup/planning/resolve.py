@@ -21,6 +21,7 @@ from bringup.model.recipe import Build, NativeCode, Overlay, Recipe, WheelSource
 from bringup.model.recipe import Version as RecipeVersion
 from bringup.model.stack import Stack, StackPackage
 from bringup.model.toolchain import CudaRelease
+from bringup.planning.abi import check_cxx11_abi
 
 
 def resolve_target(request: Request, catalogue: Catalogue, *, gpu: Gpu, machine: str) -> tuple[Target, Stack]:
@@ -70,6 +71,8 @@ def _choose_cuda(request: Request, catalogue: Catalogue, stack: Stack, gpu: Gpu)
 
 
 def _cuda_problem(release: CudaRelease, gpu: Gpu) -> str:
+    if not gpu.accelerator:
+        return ""
     code = gpu.machine_code.exact.removeprefix("sm_")
     digits = code.rstrip("af")
     wanted = f"{digits[:-1]}.{digits[-1]}{code[len(digits) :]}"
@@ -129,10 +132,12 @@ def resolve_packages(
         name: [need for need in catalogue.recipes[name].needs if need in stack.packages] for name in stack.packages
     }
     order = graphlib.TopologicalSorter(graph).static_order()
-    return {
+    packages = {
         name: _resolve_package(request, catalogue, target, stack, name, tuple(graph[name]), patch_hash, missing_tools)
         for name in order
     }
+    check_cxx11_abi(packages)
+    return packages
 
 
 def _resolve_package(
@@ -199,10 +204,15 @@ def _build_of(
     recipe: Recipe, target: Target, version: RecipeVersion, choice: StackPackage, variant: str
 ) -> tuple[list[Overlay], Build]:
     overlays = [one for one in recipe.when if _applies(one, target, version, choice, variant)]
-    return overlays, _overlay(recipe, variant, overlays)
+    build = _overlay(recipe, variant, overlays)
+    if not target.gpu.accelerator:
+        build = msgspec.structs.replace(build, cuda=False, toolkit_groups=())
+    return overlays, build
 
 
 def _native_code(recipe: Recipe, target: Target, version: RecipeVersion, *, published: bool) -> tuple[NativeCode, ...]:
+    if not target.gpu.accelerator:
+        return ()
     rules = recipe.prebuilt_native_code if published else recipe.native_code
     capability = target.gpu.capability.rstrip("af")
     return tuple(

@@ -1,0 +1,35 @@
+"""Whether published binaries have the C++ ABI of the PyTorch that they would be loaded into. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bringup.errors import TargetError
+from bringup.model.plan import Package
+from bringup.model.recipe import WheelSource
+
+NAMES = {True: "the new C++ ABI (_GLIBCXX_USE_CXX11_ABI=1)", False: "the old C++ ABI (_GLIBCXX_USE_CXX11_ABI=0)"}
+
+
+def check_cxx11_abi(packages: Mapping[str, Package]) -> None:
+    """Fail if a published wheel was linked against a PyTorch of the other C++ ABI: it would not load.
+
+    Raises:
+        TargetError: names the wheel, the variant of PyTorch, and the variants that have the wheel's ABI.
+    """
+    torch = packages.get("pytorch")
+    if torch is None or not torch.built or isinstance(torch.source, WheelSource):
+        return
+    variants = torch.recipe.variants
+    has = variants[torch.variant].cxx11_abi if torch.variant else True
+    for package in packages.values():
+        version = next(one for one in package.recipe.versions if one.version == package.version)
+        wants = version.cxx11_abi
+        if package.built or wants is None or wants == has:
+            continue
+        able = [name for name, variant in variants.items() if variant.cxx11_abi == wants]
+        msg = (
+            f"{package.name} {package.version} was published for a PyTorch with {NAMES[wants]}, and variant "
+            f"{torch.variant!r} of pytorch has {NAMES[has]}: it would fail with undefined symbols"
+        )
+        raise TargetError(msg, hint=f"--variant pytorch={' or '.join(able)}" if able else "build it from source")

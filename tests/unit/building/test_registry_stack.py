@@ -1,0 +1,105 @@
+"""Decisions about PyTorch 2.6.0 from registries that need neither network nor compiler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bringup.building.configure import check_parts
+from bringup.config.catalogue import load_catalogue
+from bringup.errors import BuildError, TargetError
+from bringup.model.plan import Package, Request
+from bringup.model.recipe import AssembledSource, Part, UrlSource
+from bringup.phases.patch import place_part
+from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
+
+ROOT = Path(__file__).resolve().parents[3]
+CATALOGUE = load_catalogue(ROOT)
+HASHES = {path: file_hash(path) for path in (ROOT / "patches").glob("*/*/*.patch")}
+
+
+def packages(gpu: str = "h200", stack: str = "registry", variant: str = "", cuda: str = "") -> dict[str, Package]:
+    request = Request(gpu=gpu, stack=stack, cuda=cuda, variants={"pytorch": variant} if variant else {})
+    target, chosen = resolve_target(request, CATALOGUE, gpu=CATALOGUE.gpu(gpu), machine="x86_64")
+    return dict(resolve_packages(request, CATALOGUE, target, chosen, patch_hash=HASHES, missing_tools=()))
+
+
+def test_the_stack_declares_the_abi_of_its_published_binary():
+    found = packages()
+    assert found["pytorch"].build.env["_GLIBCXX_USE_CXX11_ABI"] == "0"
+    assert not found["sgl-kernel"].built
+    assert all(found[name].built for name in ("pytorch", "torchvision", "flashinfer", "sglang"))
+
+
+@pytest.mark.parametrize("variant", ["serving", "attention", "full"])
+def test_a_binary_of_the_other_abi_is_refused_before_anything_runs(variant: str):
+    with pytest.raises(TargetError, match=rf"sgl-kernel 0\.1\.0 .* old C\+\+ ABI .* '{variant}'") as caught:
+        packages(variant=variant)
+    assert "serving-old-abi" in caught.value.hint
+
+
+def test_full_has_attention_and_cudnn():
+    build = packages(variant="full-old-abi")["pytorch"].build
+    assert build.env["USE_FLASH_ATTENTION"] == build.env["USE_MEM_EFF_ATTENTION"] == build.env["USE_CUDNN"] == "1"
+    assert "nvidia-cudnn-cu12" in build.requires
+
+
+def test_a_computer_without_gpu_needs_no_toolkit():
+    found = packages(gpu="cpu", stack="")
+    build = found["pytorch"].build
+    assert (build.cuda, build.toolkit_groups, build.env["USE_CUDA"]) == (False, (), "0")
+    assert "CUDA_NVCC_EXECUTABLE" not in build.env
+    assert "nvidia-nccl-cu12" not in build.requires
+    assert found["torchvision"].build.env["FORCE_CUDA"] == "0"
+    assert found["pytorch"].native_code == ()
+
+
+def test_cuda_13_is_refused_with_the_range():
+    with pytest.raises(TargetError, match=r"for CUDA 12\.4, not 13\.0"):
+        packages(cuda="13.0")
+
+
+def test_cmake_4_is_refused_by_the_requirement():
+    assert "cmake<4" in packages()["pytorch"].build.requires
+
+
+def test_a_missing_part_is_named_with_its_key(tmp_path: Path):
+    package = packages()["pytorch"]
+    assert isinstance(package.source, AssembledSource)
+    for part in package.source.parts:
+        (tmp_path / part.into / "x").mkdir(parents=True, exist_ok=True)
+    check_parts(package, tmp_path)
+    index = next(index for index, part in enumerate(package.source.parts) if part.into == "third_party/fmt")
+    (tmp_path / "third_party/fmt/x").rmdir()
+    with pytest.raises(BuildError, match="third_party/fmt is missing or empty") as caught:
+        check_parts(package, tmp_path)
+    assert f"versions[2.6.0].sources.registry.parts[{index}] of recipes/pytorch.toml" in caught.value.hint
+
+
+SOURCE = UrlSource(url="https://example.org/x.tar", sha256="0" * 64)
+
+
+def test_a_part_may_be_a_folder_behind_a_link_or_one_file_behind_a_link(tmp_path: Path):
+    piece, tree = tmp_path / "piece", tmp_path / "tree"
+    (piece / "kineto-1234").mkdir(parents=True)
+    (piece / "kineto-1234/LICENSE").write_text("text")
+    (piece / "kineto").symlink_to("kineto-1234")
+    (piece / "liba.so.1.2").write_text("library")
+    (piece / "liba.so.1").symlink_to("liba.so.1.2")
+    place_part(piece, Part(source=SOURCE, into="third_party/kineto", pick="kineto"), tree)
+    place_part(piece, Part(source=SOURCE, into="lib/liba.so.1", pick="liba.so.1"), tree)
+    assert (tree / "third_party/kineto/LICENSE").read_text() == "text"
+    assert not (tree / "lib/liba.so.1").is_symlink()
+    assert (tree / "lib/liba.so.1").read_text() == "library"
+
+
+@pytest.mark.parametrize("pick", ["absent", "dead", "out"])
+def test_a_part_that_is_not_in_its_source_is_an_error(tmp_path: Path, pick: str):
+    piece = tmp_path / "piece"
+    piece.mkdir()
+    (tmp_path / "secret").mkdir()
+    (piece / "dead").symlink_to("nowhere")
+    (piece / "out").symlink_to("../secret")
+    with pytest.raises(FileNotFoundError):
+        place_part(piece, Part(source=SOURCE, into="x", pick=pick), tmp_path / "tree")
