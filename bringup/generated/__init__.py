@@ -19,10 +19,12 @@ def generated_files(root: Path) -> dict[Path, str]:
     from bringup.generated.cli_page import cli_page  # noqa: PLC0415 - loads the tasks
     from bringup.generated.data_pages import data_pages  # noqa: PLC0415 - loads all data
     from bringup.generated.exit_codes import exit_codes_page  # noqa: PLC0415 - as the others
+    from bringup.generated.variables_page import variables_page  # noqa: PLC0415 - as the others
 
     pages = reference_pages() | data_pages(root)
     pages["cli.md"] = cli_page()
     pages["exit-codes.md"] = exit_codes_page()
+    pages["variables.md"] = variables_page()
     pages["known-issues.md"] = reference_page()
     files = {root / "docs/schemas" / name: text for name, text in schemas().items()}
     files |= {root / "docs/reference" / name: text for name, text in pages.items()}
