@@ -39,8 +39,8 @@ Builds get a `HOME` of their own.
 ## What the target's environment sets
 
 `invoke env --gpu NAME` prints it, and `invoke shell --gpu NAME` starts with it: `BRINGUP_TARGET`, `VIRTUAL_ENV`,
-`PATH`, `CC`, `CXX`, `CUDAHOSTCXX`, `CUDA_HOME`, the arch lists, and `PIP_CONSTRAINT` and `UV_CONSTRAINT`, so that a later
-`pip install` does not replace what was built.
+`PATH`, `CC`, `CXX`, `CUDAHOSTCXX`, `CUDA_HOME`, the arch lists, and `PIP_CONSTRAINT` and `UV_CONSTRAINT`, so that a
+later `pip install` does not replace what was built.
 """
 
 
