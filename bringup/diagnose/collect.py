@@ -60,6 +60,8 @@ class Collector:
         return reader
 
     def _take(self, hit: Hit) -> None:
+        if " PASSED" in hit.line.core or hit.line.core.endswith("... ok"):  # test runners print millions of these
+            return
         shape = classify(hit.line.core)
         good = success_of(hit.line)
         if good:

@@ -22,7 +22,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"(?:Installed|Prepared|Audited) \d+ packages? in "), _BUILDING | {Category.RUNTIME}),
     (re.compile(r"-- Build files have been written to"), _BUILDING | {Category.RUNTIME}),
     (re.compile(r"\[100%\] Built target "), _BUILDING | {Category.RUNTIME}),
-    (re.compile(r"\[(\d+)/\1\] "), _BUILDING | {Category.RUNTIME}),
+    (re.compile(r"\[(?P<n>\d+)/(?P=n)\] "), _BUILDING | {Category.RUNTIME}),
     (re.compile(r"Finished (?:`?\w+`? profile|(?:release|dev|test) \[)"), _BUILDING | {Category.RUNTIME}),
     (re.compile(r"config\.status: (?:creating|executing)"), frozenset({Category.CONFIGURE, Category.COMPILE, Category.LINK})),
     (re.compile(r"=+ (?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed\b"), _ALL),
@@ -35,6 +35,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r".{0,80}(?:Application startup complete|The server is fired up and ready to roll)"), _ALL),
     (re.compile(r"(?:naming to \S+ done|writing image sha256|exporting layers .*done)"), _ALL),
 )  # fmt: skip
+_MAYBE_SUCCESS = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _SUCCESS))
 SUCCESS_TRIGGERS: tuple[str, ...] = (
     "success", " packages in ", " package in ", "build files have", "[100%]", "finished ", " passed", "test result: ok",
     "job succeeded", "startup complete", "fired up", "config.status: ", "naming to ", "result: ",
@@ -72,10 +73,9 @@ _DEALT_WITH = re.compile(
 
 def success_of(line: Line) -> frozenset[Category]:
     """Return the categories of earlier errors that this line proves harmless; empty for most lines."""
-    for pattern, categories in _SUCCESS:
-        if pattern.match(line.core):
-            return categories
-    return frozenset()
+    if not _MAYBE_SUCCESS.match(line.core):
+        return frozenset()
+    return next((categories for pattern, categories in _SUCCESS if pattern.match(line.core)), frozenset())
 
 
 def is_hard(line: Line) -> bool:
