@@ -43,7 +43,7 @@ def resolve_target(request: Request, catalogue: Catalogue, *, gpu: Gpu, machine:
         raise TargetError(msg, hint="builds for another processor architecture run on such a machine")
     release = catalogue.cuda[_choose_cuda(request, catalogue, stack, gpu)]
     python = catalogue.pythons[stack.python]
-    if request.python and request.python != stack.python:
+    if request.python and ".".join(request.python.split(".")[:2]) != stack.python:
         msg = f"Python {request.python}: the stack {stack.name} is for Python {stack.python}. {python.why}"
         raise TargetError(msg, hint=f"leave --python out; bringup finds or unpacks Python {stack.python} itself")
     providers = _choose_providers(request, stack, release)
