@@ -70,8 +70,10 @@ def torch(facts: Facts, site: Site) -> Verdict:
         return bad(seen, values=values)
     if not site.torch_cuda:
         return bad(f"torch {site.torch} is built without CUDA", values=values)
-    if site.ours.get("torch") and _full(site.ours["torch"]) != _full(site.torch):
-        return bad(f"torch {site.torch} replaced what was installed, {site.ours['torch']}", values=values)
+    ours = site.ours.get("torch", "")
+    # A published wheel is pinned without its local label, ours with it.
+    if ours and (site.torch if "+" in ours else _release(site.torch)) != ours:
+        return bad(f"torch {site.torch} replaced what was installed, {ours}", values=values)
     major = facts.question.release.version.partition(".")[0]
     if site.torch_cuda.partition(".")[0] != major:
         seen = f"torch {site.torch} is for CUDA {site.torch_cuda}, and stack {facts.question.stack.name} is for {major}"
@@ -81,10 +83,6 @@ def torch(facts: Facts, site: Site) -> Verdict:
 
 def _release(version: str) -> str:
     return version.partition("+")[0]
-
-
-def _full(version: str) -> str:
-    return version.replace("-", "+", 1) if "+" not in version else version
 
 
 @check("environment.cuda-majors")

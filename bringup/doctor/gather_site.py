@@ -14,7 +14,6 @@ from bringup.doctor.places import Places
 from bringup.doctor.rules import rules
 from bringup.errors import BringupError, UsageError
 from bringup.formats.record import parse_record
-from bringup.formats.wheel_name import WheelName
 from bringup.verify.conflicts import find_conflicts, plain
 
 _FLOOR = re.compile(r"""assert_pkg_version\(\s*["']([\w.-]+)["'],\s*["']([^"']+)["']""")
@@ -68,7 +67,7 @@ def gather_site(question: Question, places: Places) -> Site | None:
         torch=torch,
         torch_cuda=torch_cuda,
         floors=_floors(roots),
-        conflicts=tuple(find_conflicts(packages, question.stack)[1]) if not inherits else (),
+        conflicts=tuple(_conflicts(packages, question, versions)),
         absent=tuple(_absent(roots, versions)),
         user_site=_user_site(python, places, shown=inherits or not config),
         ours=_constraints(prefix),
@@ -174,6 +173,15 @@ def _absent(roots: Sequence[Path], versions: Mapping[str, str]) -> Iterator[str]
             yield f"{rule.issue}|{rule.paths[0]}: {rule.why}"
 
 
+def _conflicts(packages: Path, question: Question, versions: Mapping[str, str]) -> Iterator[str]:
+    """Yield requirements that are not met; what the environment inherits from the system counts as installed."""
+    for line in find_conflicts(packages, question.stack)[1]:
+        wanted = line.partition(" wants ")[2].partition(", ")[0]
+        missing = line.endswith("which is not installed")
+        if not missing or plain(re.split(r"[<>=!~ ]", wanted, maxsplit=1)[0]) not in versions:
+            yield line
+
+
 def _user_site(python: str, places: Places, *, shown: bool) -> tuple[str, ...]:
     """Return what the user's own site-packages put first; a venv sees them only if it sees the system's."""
     if not shown or places.env.get("PYTHONNOUSERSITE"):
@@ -192,12 +200,7 @@ def _constraints(prefix: Path) -> dict[str, str]:
     ours = {}
     with contextlib.suppress(OSError):
         for line in (prefix / "constraints.txt").read_text("utf-8", "replace").splitlines():
-            found = re.match(r"([\w.-]+)\s*(==|@)\s*(\S+)", line)
-            if found is None:
-                continue
-            version = found[3]
-            if found[2] == "@":
-                with contextlib.suppress(BringupError):
-                    version = WheelName.parse(version.partition("#")[0].rpartition("/")[2].replace("%2B", "+")).version
-            ours[plain(found[1])] = version
+            found = re.match(r"([\w.-]+)\s*==\s*(\S+)", line)
+            if found:
+                ours[plain(found[1])] = found[2]
     return ours

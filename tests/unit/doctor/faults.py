@@ -13,7 +13,10 @@ FLASHINFER = "home/.cache/flashinfer/0.6.8.post1/90a/cached_ops"
 
 @dataclass(frozen=True)
 class Fault:
-    """What is broken (`make`), what must say so (`check`, `issue`), and what else may be said of it (`also`)."""
+    """What is broken (`make`), what must say so (`check`, `issue`), and what else may be said of it (`also`).
+
+    `site`: seen in an environment only; `machine`: seen before a build only. Two that touch the same may cancel out.
+    """
 
     name: str
     make: Any
@@ -23,15 +26,18 @@ class Fault:
     touches: frozenset = frozenset()
     also: frozenset = field(default_factory=frozenset)
     says: str = ""
+    machine: bool = False
 
 
 FAULTS: list[Fault] = []
 
 
-def fault(check, issue, *, site=False, touches=(), also=(), says=""):
+def fault(check, issue, *, site=False, touches=(), also=(), says="", machine=False):
     def add(make):
         name = make.__name__
-        FAULTS.append(Fault(name, make, check, issue, site, frozenset([check, *touches]), frozenset(also), says))
+        FAULTS.append(
+            Fault(name, make, check, issue, site, frozenset([check, *touches]), frozenset(also), says, machine)
+        )
         return make
 
     return add
@@ -223,7 +229,7 @@ def old_c_library(machine):
     machine.host = replace(machine.host, glibc=(2, 17))
 
 
-@fault("host.disk", "build-no-space-left")
+@fault("host.disk", "build-no-space-left", machine=True)
 def little_disk(machine):
     machine.disk_bytes = 2 << 30
 
@@ -240,7 +246,7 @@ def home_on_nfs(machine):
     machine.write("proc/self/mounts", text)
 
 
-@fault("host.memory", "build-oom-cc1plus-killed", touches=["host"])
+@fault("host.memory", "build-oom-cc1plus-killed", touches=["host"], machine=True)
 def little_memory(machine):
     machine.host = replace(machine.host, memory_bytes=2 << 30, available_bytes=1 << 30)
 
@@ -368,7 +374,7 @@ def torch_put_over_another(machine):
 
 @fault("environment.torch", "torchvision-pulls-pypi-torch", site=True, touches=["torch"], says="replaced")
 def our_torch_replaced(machine):
-    machine.write("env/constraints.txt", "torch @ file:///w/torch-2.11.0+h200-cp311-cp311-linux_x86_64.whl\n")
+    machine.write("env/constraints.txt", "torch==2.11.0+h200\n")
 
 
 @fault("environment.cuda-majors", "torch-nccl-undefined-symbol", site=True)
@@ -376,7 +382,7 @@ def two_nccls(machine):
     machine.dist("nvidia-nccl-cu12", "2.27.5")
 
 
-@fault("environment.torchvision", "torchvision-nms-missing", site=True)
+@fault("environment.torchvision", "torchvision-nms-missing", site=True, touches=["torch"])
 def torchvision_of_another_torch(machine):
     machine.undist("torchvision")
     machine.dist("torchvision", "0.24.1")
@@ -399,7 +405,13 @@ def another_cubin_package(machine):
     machine.dist("flashinfer-cubin", "0.6.3")
 
 
-@fault("environment.floors", "sglang-assert-pkg-version-too-old", site=True, touches=["sglang-kernel"], says="0.6.11")
+@fault(
+    "environment.floors",
+    "sglang-assert-pkg-version-too-old",
+    site=True,
+    touches=["sglang-kernel", "flashinfer"],
+    says="0.6.11",
+)
 def floor_of_sglang(machine):
     text = 'assert_pkg_version("flashinfer_python", "0.6.11.post1", "hint")\n'
     machine.write(f"{SITE}/sglang/srt/entrypoints/engine.py", text)
@@ -415,7 +427,9 @@ def no_cutlass(machine):
     machine.remove(f"{SITE}/flashinfer/data/cutlass/include/cutlass/cutlass.h")
 
 
-@fault("environment.combinations", None, site=True, says="kernels 0.15.2 with transformers 5.6.0")
+@fault(
+    "environment.combinations", None, site=True, touches=["transformers"], says="kernels 0.15.2 with transformers 5.6.0"
+)
 def kernels_with_transformers(machine):
     machine.undist("kernels")
     machine.dist("kernels", "0.15.2")
@@ -429,7 +443,13 @@ def flashinfer_with_tilelang(machine):
     machine.dist("tilelang", "0.1.6")
 
 
-@fault("environment.requirements", "sgl-kernel-opnamespace-no-attribute", site=True, says="transformers==5.6.0")
+@fault(
+    "environment.requirements",
+    "sgl-kernel-opnamespace-no-attribute",
+    site=True,
+    touches=["transformers"],
+    says="transformers==5.6.0",
+)
 def requirement_not_met(machine):
     machine.undist("transformers")
     machine.dist("transformers", "4.57.0")
@@ -477,3 +497,8 @@ def kernels_built_for_another_abi(machine):
 @fault("environment.libraries", "libnvrtc-so-12-missing", site=True, touches=["sgl_kernel"], says="libnvrtc.so.12")
 def library_is_nowhere(machine):
     kernels(machine, needed=("libc.so.6", "libnvrtc.so.12"))
+
+
+def apart(first: Fault, second: Fault) -> bool:
+    """Whether two faults can be in one machine and both be seen."""
+    return not first.touches & second.touches and not (first.machine and second.site or second.machine and first.site)

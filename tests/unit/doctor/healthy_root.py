@@ -155,6 +155,15 @@ def copy_machine(template: Machine) -> Machine:
     return replace(template, env=dict(template.env))
 
 
+def broken(template: Machine, *faults) -> Machine:
+    """Return the machine with faults put in."""
+    machine = copy_machine(template)
+    machine.site = any(fault.site for fault in faults)
+    for fault in faults:
+        fault.make(machine)
+    return machine
+
+
 def _system(machine):
     machine.toolkit("usr/local/cuda-13.0")
     machine.link("usr/local/cuda", "cuda-13.0")
@@ -176,8 +185,8 @@ def _system(machine):
     include = machine.write("usr/include/python3.11/Python.h").parent
     machine.script(
         "usr/bin/python3.11",
-        f"""echo '{{"version": "3.11.9", "implementation": "cpython", "executable": "{machine.root}/usr/bin/python3.11","""
-        f""" "include": "{include}", "library": "", "missing": ""}}'""",
+        f"""echo '{{"version": "3.11.9", "implementation": "cpython", "library": "", "missing": "", """
+        f""""executable": "{machine.root}/usr/bin/python3.11", "include": "{include}"}}'""",
     )
     machine.write(
         "proc/driver/nvidia/version",
