@@ -23,7 +23,7 @@ FENCE = re.compile(r"^\s*(```|~~~)")
 # `./invokew build`, `invoke build` and `bringup build`, in prose and in examples; then the words up to where prose,
 # a comment or another command goes on.
 COMMAND = re.compile(
-    r"(?:\./invokew|(?:`|\$ |^ {4,}|/bin/)(?:invoke|bringup))((?: --?[\w-]+)*) ([a-z][a-z-]*)\b(?![./=\w])"
+    r"(?:\./invokew|(?:`|\$ |^ {4,}|^- |/bin/)(?:invoke|bringup))((?: --?[\w-]+)*) ([a-z][a-z-]*)\b(?![./=\w])"
     r"(?P<rest>[^`|#;&)]*)"
 )
 FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
