@@ -22,7 +22,7 @@ Made from `toolchains/gpus` and `toolchains/cuda` by `invoke schema`; edit there
 
 *Code* is what our own kernels are compiled to: a suffix `a` runs on that capability only, `f` on its family, and none
 on the same major version. *CUDA* lists the releases below that can make it. Where several GPUs share a capability, what
-is built for one runs on the others; the default stack and the names differ.
+is built for one runs on the others; the default stack and the names differ. `cpu` builds without CUDA.
 
 {gpus}
 
@@ -76,6 +76,8 @@ def _gpus_page(catalogue: Catalogue) -> str:
 
 def _gpu_row(gpu: Gpu, releases: Sequence[CudaRelease]) -> tuple[str, ...]:
     names = ", ".join(f"`{name}`" for name in (gpu.name, *gpu.aliases))
+    if not gpu.accelerator:
+        return (names, gpu.title, "", "", "", "", "", ", ".join(gpu.machines), f"`{gpu.stack}`")
     able = [release.version for release in releases if _can_target(release, gpu)]
     cuda = f"{able[0]} to {able[-1]}" if len(able) > 1 else "".join(able)
     if gpu.cuda.before:
