@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
@@ -17,6 +18,7 @@ from invoke.program import Program
 from bringup import __version__
 from bringup.config.load import nearest
 from bringup.errors import BringupError, UsageError
+from bringup.system.fs import storage_errors
 
 # Tasks that take plain words, with the flag that stands for one; and the flags of theirs that take a value.
 FREE_WORDS = {"diagnose": "--log", "list": "--what", "knowledge": "--new"}
@@ -131,7 +133,8 @@ def guarded(action: Callable[[], int | None], *, debug: bool = False) -> None:
         Exit: invoke's way to end with a code.
     """
     try:
-        code = action()
+        with storage_errors(Path("the build directory or the cache")):  # wherever nobody named the file
+            code = action()
     except BringupError as exc:
         if debug:
             traceback.print_exc()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from bringup.errors import BringupError, BuildError
+from bringup.system.fs import make_dir, storage_errors
 
 TAIL_LINES = 200
 GRACE_SECONDS = 5.0
@@ -221,8 +222,7 @@ def _pump(
             if not chunk:
                 break
             if sink is not None:
-                sink.write(chunk)
-                sink.flush()
+                _write(sink, chunk)
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 _take(line, tail, on_line)
@@ -260,12 +260,22 @@ def _reap(process: subprocess.Popen[bytes]) -> tuple[int, tuple[float, int]]:
 def _open_log(log: Path | None, words: tuple[str, ...], cwd: Path | None) -> IO[bytes] | None:
     if log is None:
         return None
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sink = log.open("ab")
+    make_dir(log.parent)
+    with storage_errors(log):
+        sink = log.open("ab", buffering=0)  # with a buffer, what did not fit on the disk would fail again when closed
     where = f"(cd {shlex.quote(str(cwd))}) " if cwd else ""
-    sink.write(f"$ {where}{shlex.join(words)}\n".encode())
-    sink.flush()
+    try:
+        _write(sink, f"$ {where}{shlex.join(words)}\n".encode())
+    except BaseException:
+        sink.close()
+        raise
     return sink
+
+
+def _write(sink: IO[bytes], data: bytes) -> None:
+    with storage_errors(Path(sink.name)):
+        while data:
+            data = data[sink.write(data) :]
 
 
 def _failure_text(title: str, done: Completed) -> str:
