@@ -259,6 +259,40 @@ def doctor(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
     return FAIL_EXIT if outcome.report.failed else None
 
 
+def report(request: Request, settings: Settings, flags: dict[str, Any]) -> int | None:
+    """Write what an upstream issue needs."""
+    from bringup.config.catalogue import load_catalogue
+    from bringup.diagnose import diagnose_paths
+    from bringup.doctor import make_places, make_question
+    from bringup.reporting.run import make_issue
+    from bringup.session import find_gpu
+    from bringup.system.environ import base_environment, process_environment
+    from bringup.verification import facts_of_target, last_failed_log
+
+    known = facts_of_target(flags, settings)
+    log = str(last_failed_log(settings)) if flags["last"] else flags["log"]
+    diagnosis = diagnose_paths([log], facts=known)[0] if log else None
+    catalogue = load_catalogue(settings.data)
+    gpu = find_gpu(request.gpu or known.get("gpu", "auto"), catalogue, base_environment())
+    target = settings.build / known["target"] if known.get("target") else None
+    own = target / "env" if target and (target / "env").exists() else None
+    question = make_question(request, catalogue, gpu, environment=Path(flags["env"]) if flags["env"] else own)
+    places = make_places(settings, process_environment())
+    text = make_issue(
+        question, places, upstream=flags["upstream"], diagnosis=diagnosis, command=flags["command"], target=target
+    )
+    if not flags["output"]:
+        print(text)
+        return None
+    from bringup.system.fs import storage_errors, write_atomic
+
+    path = Path(flags["output"])
+    with storage_errors(path):
+        write_atomic(path, text + "\n")
+    print(f"{path}: read it before you send it; nothing was sent")
+    return None
+
+
 def _asked(lines: list[str]) -> bool:
     print("\n".join(["doctor would do this:", *lines]))
     try:
@@ -281,6 +315,7 @@ def bundle(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
         part_size=parse_size(flags["part_size"]),
         with_toolkit=flags["with_toolkit"],
         without_torch=flags["without_torch"],
+        sources=flags["sources"],
     )
     console.line(f"{session.plan.target.id}  stack {session.plan.stack.name}: bundle for a machine without a network")
     write_bundle(session, options, console.line)

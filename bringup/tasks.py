@@ -30,10 +30,20 @@ DOCTOR = {
     "fix": (False, "mend what needs no root, after asking; everything can be undone"),
     "yes": (False, "do not ask"),
 }
+REPORT = {
+    "upstream": ("", "project whose issue template is followed: flashinfer, sglang or pytorch"),
+    "log": ("", "log of the failure"),
+    "last": (False, "the log of our own last failure"),
+    "env": ("", "environment to describe; the target's own without it"),
+    "command": ("", "command that fails; that of the log without it"),
+    "output": ("", "file to write; the terminal without it"),
+}
 BUNDLE = {
     "output": ("", "folder to write; GPU.bundle/ here without it"),
     "part-size": ("60M", "largest size of a part"),
     "with-toolkit": (False, "add the CUDA toolkit, to compile on the node"),
+    "sources": (False, "carry sources, toolkit and build tools instead of wheels, to build on the node"),
+    "only": ([], "with --sources: package to build there, with what it needs; may be repeated"),
     "without-torch": (False, "leave PyTorch and NVIDIA's libraries out; the node has the lock's versions"),
 }
 
@@ -91,6 +101,11 @@ def diagnose(flags: Flags) -> int | None:
 def doctor(flags: Flags) -> int | None:
     """Check this machine, or an environment (--env), against a target; every failure names its fix."""
     return commands.doctor(request_from(flags), settings_from(flags), flags)
+
+
+def report(flags: Flags) -> int | None:
+    """Write everything that an upstream issue needs, secrets removed; nothing is sent."""
+    return commands.report(request_from(flags), settings_from(flags), flags)
 
 
 def knowledge(flags: Flags) -> int | None:
@@ -173,6 +188,7 @@ for body, groups in (
         ),
     ),
     (doctor, (TARGET, DOCTOR, {"mirror": RUN["mirror"]}, JSON, DEBUG)),
+    (report, ({**TARGET, "gpu": ("", TARGET["gpu"][1])}, REPORT, DEBUG)),
     (knowledge, (KNOWLEDGE, DEBUG)),
     (bundle, (TARGET, BUNDLE, {"debian-mirror": RUN["debian-mirror"]}, DEBUG)),
     (shell, (TARGET, DEBUG)),

@@ -22,15 +22,18 @@ def write_issue(material: Material, upstream: Upstream, redact: Redactor) -> str
     """
     pieces = parts(material)
     rows = [f"# {upstream.title.format(title=title(material))}", ""]
-    if upstream.repository:
-        rows += [f"<!-- to be pasted into {upstream.repository} -->", ""]
     for section in upstream.section:
         rows += [f"## {section.heading}", ""]
         rows += [section.text.strip(), ""] if section.text else []
         for part in section.parts:
             if pieces[part]:
                 rows += [pieces[part], ""]
-    return redact("\n".join(rows))
+    text = redact("\n".join(rows))
+    return (
+        f"<!-- to be read, corrected, and pasted into {upstream.repository} -->\n\n{text}"
+        if upstream.repository
+        else text
+    )
 
 
 def last_command(log: str) -> str:

@@ -103,6 +103,8 @@ def _excerpt(diagnosis: Diagnosis | None) -> str:
         return ""
     best = diagnosis.findings[0]
     lines = [f"{no:>6} {printable(text, 300)}" for no, text in enumerate(best.context, best.context_from)]
+    while lines and not lines[-1].strip().partition(" ")[2]:
+        lines.pop()
     after = f"\n({best.follows} lines follow)" if best.follows else ""
     return "Log around it:\n\n" + fenced("\n".join(lines) + after)
 

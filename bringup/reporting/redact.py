@@ -16,7 +16,7 @@ GONE = "<removed>"
 NOBODY = frozenset(
     {"root", "user", "users", "runner", "ubuntu", "debian", "admin", "build", "test", "nobody", "localhost"}
 )
-_SECRET_NAME = (  # noqa: S105 - the names of secrets
+_NAMED_LIKE_ONE = (
     r"[\w.-]*(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?key"
     r"|private[_-]?key|credentials?|authorization|auth[_-]?key|cookie)"
 )
@@ -30,8 +30,8 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # What signs an address, or is one: everything after the question mark of a download.
     (re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>)]*=[^\s'\"<>)]*", re.IGNORECASE), rf"\1?{GONE}"),
     (re.compile(r"\b(Bearer|Basic|Token)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {GONE}"),
-    (re.compile(rf"(?i)(\b{_SECRET_NAME}[\"']?\s*(?:=>|:=|=|:)\s*){_VALUE}"), rf"\1{GONE}"),
-    (re.compile(rf"(?i)(--{_SECRET_NAME}[ =]){_VALUE}"), rf"\1{GONE}"),
+    (re.compile(rf"(?i)(\b{_NAMED_LIKE_ONE}[\"']?\s*(?:=>|:=|=|:)\s*){_VALUE}"), rf"\1{GONE}"),
+    (re.compile(rf"(?i)(--{_NAMED_LIKE_ONE}[ =]){_VALUE}"), rf"\1{GONE}"),
     (re.compile(r"(?i)(\bmachine\s+)\S+(\s+login\s+)\S+(\s+password\s+)\S+"), rf"\1{GONE}\2{GONE}\3{GONE}"),
     (re.compile(r"(?i)(\s(?:-u|--user)[ =])[^\s:]+:\S+"), rf"\1{GONE}"),
     # Tokens by their form.
@@ -124,7 +124,7 @@ def _worth_hiding(names: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
 def _secret_values(env: Mapping[str, str]) -> Iterable[str]:
     """Yield values of variables that are named like secrets, and passwords in those that hold addresses."""
     for name, value in env.items():
-        if re.fullmatch(_SECRET_NAME, name, re.IGNORECASE) and len(value) >= 6:
+        if re.fullmatch(_NAMED_LIKE_ONE, name, re.IGNORECASE) and len(value) >= 6:
             yield value
         found = re.match(r"[a-z][a-z0-9+.-]*://[^:/\s]+:([^/\s]+)@", value, re.IGNORECASE)
         if found and len(found[1]) >= 6:

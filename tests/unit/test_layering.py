@@ -20,7 +20,7 @@ DATA = PURE | {"formats"}
 MACHINE = DATA | {"system"}
 PARTS = {"config", "planning", "toolchain", "store", "context", "environment", "survey", "building", "verify"}
 TOOLS = MACHINE | PARTS
-ENGINE = TOOLS | {"phases", "schedule", "state", "session", "engine", "report", "diagnose", "doctor"}
+ENGINE = TOOLS | {"phases", "schedule", "state", "session", "engine", "report", "diagnose", "doctor", "reporting"}
 # What a command does besides calling the engine. These know each other; nothing below knows them.
 FRONT = {
     "flags", "commands", "listing", "housekeeping", "locking", "developer", "generated", "verification", "bundling",
@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "diagnose": MACHINE | {"config"},
     "doctor": TOOLS | {"diagnose"},
     "report": TOOLS | {"diagnose"},
+    "reporting": TOOLS | {"diagnose", "doctor"},
     "schedule": MACHINE,
     "state": MACHINE | {"store", "context"},
     "survey": MACHINE | {"config", "planning", "toolchain"},

@@ -501,4 +501,6 @@ def library_is_nowhere(machine):
 
 def apart(first: Fault, second: Fault) -> bool:
     """Whether two faults can be in one machine and both be seen."""
-    return not first.touches & second.touches and not (first.machine and second.site or second.machine and first.site)
+    return not first.touches & second.touches and not (
+        (first.machine and second.site) or (second.machine and first.site)
+    )
