@@ -22,7 +22,7 @@ LEVELS = {
     "tp": (0, "GPUs for level sglang, by tensor parallelism"),
     "mem-fraction-static": (0.0, "share of GPU memory for weights and KV cache at level sglang"),
     "cuda-graph-max-bs": (0, "largest batch size captured at level sglang"),
-    "harvest": (False, "keep what is compiled at run time, and pack it as a wheel, instead of failing on it"),
+    "harvest": (False, "warn of what is compiled at run time, by name, instead of failing on it"),
 }
 DOCTOR = {
     "env": ("", "an existing environment to examine: its folder, or its bin/python"),
