@@ -42,7 +42,11 @@ def storage_errors(path: Path) -> Iterator[None]:
 def make_dir(path: Path) -> Path:
     """Create a folder with its parents and return it."""
     with storage_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as exc:
+            msg = f"{path}: a file stands where a folder should be"
+            raise StorageError(msg, hint="remove it, or choose another folder") from exc
     return path
 
 
