@@ -116,6 +116,7 @@ def bundle_flags() -> Flags:
         "variant": [f"{name}={value}" for name, value in known.variants.items()],
         "full": known.full,
         "offline": True,
+        **({"only": list(known.only)} if known.only else {}),
     }
 
 

@@ -158,10 +158,12 @@ def frozen_toolchain(frozen: Frozen, target: Target, around: Surroundings, gccs:
     gcc = pick_gcc(target.cuda, gccs)
     gcc_there = whole(around.toolchains / f"gcc-{gcc.version}-debs-{gcc_identity(gcc)[:16]}", gcc_identity(gcc))
     where = "in this bundle" if frozen.with_toolkit else "not in this bundle, and not needed to run"
+    # A toolkit is taken with the host compiler, which is unpacked first.
+    cuda_there = gcc_there or not frozen.with_toolkit
     return Toolchain(
         python=Tool(identity=frozen.python, ready=whole(place, unpacked), why="Python of this bundle"),
         gcc=Tool(identity=frozen.gcc, ready=gcc_there, why="gcc of this bundle, unpacked"),
-        cuda=Tool(identity=frozen.nvcc, ready=True, why=f"nvcc {target.cuda.nvcc}: {where}"),
+        cuda=Tool(identity=frozen.nvcc, ready=cuda_there, why=f"nvcc {target.cuda.nvcc}: {where}"),
     )
 
 

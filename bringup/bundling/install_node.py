@@ -13,10 +13,13 @@ from bringup.report import Console
 from bringup.session import open_session
 
 
-def wanted(step: Step) -> bool:
-    """Tell whether a step is part of an installation: the toolchain and the environment, nothing that builds."""
-    return step.package in ("python", "gcc") or (
-        step.package in ("requirements", "environment") and step.phase is Phase.INSTALL
+def wanted(step: Step, *, sources: bool) -> bool:
+    """Tell whether a step is part of an installation: the toolchain and the environment, nothing that builds.
+
+    Of a bundle of sources only the toolchain is installed: there is nothing to make an environment of before the build.
+    """
+    return step.package in ("python", "gcc", "cuda") or (
+        step.package in ("requirements", "environment") and step.phase is Phase.INSTALL and not sources
     )
 
 
@@ -25,7 +28,9 @@ def main() -> int:
     try:
         flags = bundle_flags()
         session = open_session(request_from(flags), settings_from(flags), Console())
-        execute(session, only=wanted)
+        frozen = session.context.frozen
+        sources = frozen is not None and frozen.sources
+        execute(session, only=lambda step: wanted(step, sources=sources))
     except BringupError as exc:
         print_error(exc)
         return exc.exit_code

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from bringup import __version__
 from bringup.bundling.parts import tree_size, write_parts
+from bringup.bundling.sources import build_pins, check_fetched, source_files, toolkit_to_compile
 from bringup.config.lockfile import Pin
 from bringup.config.paths import DATA_FOLDERS, PACKAGE
 from bringup.context import Context
@@ -70,12 +71,14 @@ class BundleOptions:
         part_size: bytes of a part at most.
         with_toolkit: add nvcc and the rest of the CUDA toolkit.
         without_torch: leave PyTorch and NVIDIA's libraries out; the node has them.
+        sources: instead of what is built here, carry what a node needs to build it; implies `with_toolkit`.
     """
 
     out: Path
     part_size: int
     with_toolkit: bool = False
     without_torch: bool = False
+    sources: bool = False
 
 
 def write_bundle(session: Session, options: BundleOptions, say: Callable[[str], None]) -> None:
@@ -93,11 +96,7 @@ def write_bundle(session: Session, options: BundleOptions, say: Callable[[str], 
     if options.out.exists() and any(options.out.iterdir()):
         msg = f"{options.out} is not empty"
         raise UsageError(msg, hint="name another folder with --output, or remove it")
-    undone = [step.id for step in ctx.plan.steps if step.decision is Decision.RUN and step.id != "environment:verify"]
-    if undone:
-        gpu, stack = ctx.plan.target.gpu.name, ctx.plan.stack.name
-        msg = f"{ctx.plan.target.id} (stack {stack}) is not built: {', '.join(undone[:4])}"
-        raise InstallError(msg, hint=f"invoke build --gpu {gpu} --stack {stack}")
+    check_fetched(ctx) if options.sources else check_built(ctx)
     with run_lock(ctx.layout.root), tempfile.TemporaryDirectory(prefix="bringup-bundle-") as name:
         take_ready_tools(ctx)
         scratch = Path(name)
@@ -122,6 +121,19 @@ def write_bundle(session: Session, options: BundleOptions, say: Callable[[str], 
     say(f"  next: carry them to the node and run: sh {options.out.name}/install.sh DESTINATION")
 
 
+def check_built(ctx: Context) -> None:
+    """Fail if a step of the plan is left to do.
+
+    Raises:
+        InstallError: the target is not built.
+    """
+    undone = [step.id for step in ctx.plan.steps if step.decision is Decision.RUN and step.id != "environment:verify"]
+    if undone:
+        gpu, stack = ctx.plan.target.gpu.name, ctx.plan.stack.name
+        msg = f"{ctx.plan.target.id} (stack {stack}) is not built: {', '.join(undone[:4])}"
+        raise InstallError(msg, hint=f"invoke build --gpu {gpu} --stack {stack}")
+
+
 def gather(session: Session, options: BundleOptions, scratch: Path, say: Callable[[str], None]) -> Iterator[Ingredient]:
     """Yield what goes into the bundle; what is missing in the cache is fetched."""
     ctx = session.context
@@ -140,18 +152,23 @@ def gather(session: Session, options: BundleOptions, scratch: Path, say: Callabl
     release = pick_gcc(target.cuda, ctx.gccs)
     debs = fetch_debs(release.debs.packages, release.debs.suite, ctx.downloads, mirror=mirror)
     yield Ingredient(name=f"gcc {release.version}", files=_cached(ctx.downloads, debs))
-    if options.with_toolkit and ctx.tools.cuda is not None:
+    if (options.with_toolkit or options.sources) and ctx.tools.cuda is not None:
         home = ctx.tools.cuda.root
-        yield Ingredient(name=f"CUDA {target.cuda.release}", files=((f"build/toolchains/{home.name}", home),))
+        tree = toolkit_to_compile(home, scratch / "toolkit") if options.sources else home
+        yield Ingredient(name=f"CUDA {target.cuda.release}", files=((f"build/toolchains/{home.name}", tree),))
     say("  looking for the wheels of the lock")
-    pins = [pin for pin in pins_to_install(ctx) if not (options.without_torch and _is_torch(pin.name))]
+    travel = build_pins(ctx) if options.sources else pins_to_install(ctx)
+    pins = [pin for pin in travel if not (options.without_torch and _is_torch(pin.name))]
     wheels = _wheels(ctx, [_project(pin) for pin in pins])
     yield Ingredient(name="wheels of the lock", files=tuple((f"wheels/{path.name}", path) for path in wheels))
-    ours = [
-        (f"cache/store/{fingerprint[:2]}/{fingerprint}", ctx.store.folder(fingerprint))
-        for fingerprint in ctx.plan.fingerprints.values()
-    ]
-    yield Ingredient(name=f"our wheels ({', '.join(our_wheels(ctx))})", files=tuple(ours))
+    if options.sources:
+        yield Ingredient(name="sources", files=_cached(ctx.downloads, source_files(ctx)))
+    else:
+        ours = [
+            (f"cache/store/{fingerprint[:2]}/{fingerprint}", ctx.store.folder(fingerprint))
+            for fingerprint in ctx.plan.fingerprints.values()
+        ]
+        yield Ingredient(name=f"our wheels ({', '.join(our_wheels(ctx))})", files=tuple(ours))
     engine = [engine_wheel(ctx.data, scratch), *_wheels(ctx, engine_requirements())]
     yield Ingredient(name="bringup itself", files=tuple((f"engine-wheels/{path.name}", path) for path in engine))
     write_json(scratch / FILE, frozen_of(session, options))
@@ -230,7 +247,9 @@ def frozen_of(session: Session, options: BundleOptions) -> Frozen:
         nvcc=session.toolchain.cuda.identity,
         gcc=session.toolchain.gcc.identity,
         environment=ctx.plan.environment,
-        with_toolkit=options.with_toolkit,
+        with_toolkit=options.with_toolkit or options.sources,
+        sources=options.sources,
+        only=request.only if options.sources else (),
         driver=target.cuda.driver_compat,
         glibc=max(release.debs.glibc, target.python.debs.glibc, key=lambda text: tuple(map(int, text.split(".")))),
         machine=target.machine,
@@ -250,6 +269,7 @@ def install_script(frozen: Frozen, total: int) -> str:
         "DRIVER": frozen.driver,
         "CUDA": frozen.cuda,
         "NEED_KIB": str(int(total * 3.5) // 1024),
+        "NEXT": f"build --gpu {frozen.gpu}" if frozen.sources else "verify",
     }
     head = "".join(f"{name}='{value}'\n" for name, value in values.items())
     return SCRIPT.read_text().replace("# @VALUES@\n", head)

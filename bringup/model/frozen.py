@@ -25,6 +25,8 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
         gcc: identity of the host compiler that the wheels were built with.
         environment: fingerprint of the environment.
         with_toolkit: the toolkit travels.
+        sources: the bundle holds sources to build from, and no environment is made when it is installed.
+        only: packages that it can build; all if empty.
         driver: lowest driver that runs the stack's machine code.
         glibc: lowest C library of what travels.
         machine: CPU architecture.
@@ -50,3 +52,5 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     machine: str
     date: str
     version: str
+    sources: bool = False
+    only: tuple[str, ...] = ()

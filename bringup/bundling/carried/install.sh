@@ -88,4 +88,4 @@ done
 rm -f "$dest/.incomplete"
 trap - EXIT INT TERM HUP
 say "installed: $dest"
-say "next: $dest/bin/bringup verify"
+say "next: $dest/bin/bringup $NEXT"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -43,7 +44,8 @@ def main(dest: Path) -> int:
     )
     if installed.returncode:
         return installed.returncode
-    for used_up in ("cache/uv", "cache/downloads", "wheels", "engine-wheels", "tools"):
+    sources = json.loads((dest / "bundle.json").read_text()).get("sources", False)
+    for used_up in ("engine-wheels", "tools", *(() if sources else ("cache/uv", "cache/downloads", "wheels"))):
         shutil.rmtree(dest / used_up, ignore_errors=True)
     program = dest / "bin/bringup"
     program.parent.mkdir()
