@@ -15,8 +15,13 @@ import pytest
 from bringup import errors
 from bringup.config.reference import reference_pages
 from bringup.config.schema import FILES, docstring, models, schemas
+from bringup.diagnose import model as diagnose
+from bringup.diagnose.model import Diagnosis
+from bringup.doctor import model as doctor
+from bringup.doctor.model import DoctorReport
 from bringup.generated import generated_files, write_generated
 from bringup.model.base import Table
+from bringup.model.verify import Check, Level, VerifyReport
 from bringup.tasks import ns
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,3 +137,20 @@ def test_every_exit_code_is_on_the_page() -> None:
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.BringupError)]
     assert len(kinds) > 10
     assert [kind for kind in kinds if f"| {kind.exit_code} |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("heading", "kinds"),
+    [
+        ("verify", [VerifyReport, Level, Check]),
+        ("diagnose", [Diagnosis, diagnose.Finding]),
+        ("doctor", [DoctorReport, doctor.Finding]),
+    ],
+)
+def test_every_key_of_a_json_document_is_on_its_page(heading: str, kinds: list[type[msgspec.Struct]]) -> None:
+    page = (ROOT / "docs/reference/json.md").read_text()
+    section = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    assert section
+    told = set(re.findall(r"\w+", " ".join(re.findall(r"`([\w.\[\]]+)`", section[1]))))
+    keys = {field.name for kind in kinds for field in msgspec.structs.fields(kind)} - {"schema", "level"}
+    assert keys - told == set()
