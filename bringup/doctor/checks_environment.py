@@ -44,12 +44,17 @@ def fits(version: str, specifier: str) -> bool:
 
 
 @check("environment.python")
-@by_itself
-def python(site: Site) -> Verdict:
-    """See that Python.h is there."""
+@of_site
+def python(facts: Facts, site: Site) -> Verdict:
+    """See that Python.h is there, and that the Python is not newer than what packages have wheels for."""
     values = {"python": ".".join(site.python.split(".")[:2])}
     if site.has_headers is False:
         return bad(f"{site.prefix}: Python {site.python}, and Python.h is not there", values=values)
+    wanted = facts.question.python.version
+    if Version(values["python"]) >= Version("3.13") > Version(wanted):
+        seen = f"{site.prefix}: Python {site.python}; stacks are made for {wanted}, some packages have no wheel for 3.13"
+        values = {"python": wanted}
+        return bad(seen, issue="rust-compiler-missing-setuptools-rust", only_warn=True, values=values)
     return good(f"{site.prefix}: Python {site.python}, {len(site.versions)} distributions")
 
 

@@ -15,7 +15,7 @@ from bringup.model.recipe import GitSource
 GIB = 1 << 30
 MIB = 1 << 20
 INSTALL = {
-    "cargo": "install Rust 1.85 or newer: rustup toolchain install stable, or uvx --from rustup-init (no root)",
+    "cargo": "install Rust 1.85 or newer from https://rustup.rs (no root)",
     "protoc": "apt-get install protobuf-compiler",
 }
 

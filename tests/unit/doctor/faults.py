@@ -465,7 +465,7 @@ def file_is_gone(machine):
     machine.write(f"{SITE}/torch-2.11.0.dist-info/RECORD", "torch/version.py,,\ntorch/_C.so,,\n")
 
 
-@fault("environment.user-site", "torchvision-pulls-pypi-torch", site=True)
+@fault("environment.user-site", "torchvision-pulls-pypi-torch", site=True, touches=["python"])
 def torch_in_the_home(machine):
     machine.write("env/pyvenv.cfg", f"home = {machine.root}/usr/bin\nversion_info = 3.11.9\n"
                   "include-system-site-packages = true\n")  # fmt: skip
@@ -476,6 +476,13 @@ def torch_in_the_home(machine):
        also=["python.target"])  # fmt: skip
 def no_python_headers(machine):
     machine.remove("usr/include/python3.11/Python.h")
+
+
+@fault("environment.python", "rust-compiler-missing-setuptools-rust", site=True, touches=["python"], says="3.13.1",
+       also=["cache.triton", "cache.torch-extensions"])  # fmt: skip
+def python_without_wheels(machine):
+    machine.write("env/pyvenv.cfg", f"home = {machine.root}/usr/bin\nversion_info = 3.13.1\n")
+    machine.write("usr/include/python3.13/Python.h")
 
 
 @fault("environment.native-code", "no-kernel-image", site=True, touches=["sgl_kernel"], says="sm_80")
