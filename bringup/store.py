@@ -8,8 +8,10 @@ whose files do not match is never used: it is reported, and the package is built
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from bringup.errors import BringupError
 from bringup.system.fs import make_dir, remove_tree, sha256_of, storage_errors, write_atomic, write_json
 
 SCHEMA = 1
+# What reading a damaged JSON file raises; msgspec passes bytes that are no UTF-8 on as they are.
+UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError)
 
 
 class StoredWheel(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,10 +91,12 @@ class Store:
             entry = msgspec.json.decode((folder / "entry.json").read_bytes(), type=Entry)
         except FileNotFoundError:
             return Lookup(problem="the store's entry is incomplete") if folder.exists() else Lookup()
-        except (OSError, msgspec.DecodeError) as exc:
+        except UNREADABLE as exc:
             return Lookup(problem=f"the store's entry is damaged: {exc}")
         if entry.schema != SCHEMA or entry.fingerprint != fingerprint or not entry.wheels:
             return Lookup(problem="the store's entry was made by another version or for another fingerprint")
+        if any(Path(wheel.file).name != wheel.file for wheel in entry.wheels):
+            return Lookup(problem="the store's entry names a file outside of it")
         wheels = []
         for wheel in entry.wheels:
             path = folder / wheel.file
@@ -162,14 +168,23 @@ class Store:
             date=date,
         )
         write_json(fresh / "entry.json", entry)
-        if folder.exists():  # damaged, or the lookup above would have returned it
-            self.remove(fingerprint)
-        with storage_errors(folder):
-            try:
-                fresh.rename(folder)
-            except OSError:  # another run was faster; its entry has the same content
+        with self._lock(), storage_errors(folder):
+            there = self.lookup(fingerprint)
+            if there.entry:  # another run was faster; its entry has the same content
                 remove_tree(fresh)
+                return there
+            self.remove(fingerprint)  # damaged, or not there
+            fresh.rename(folder)
         return self.lookup(fingerprint)
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Let one writer at a time replace an entry, so that nobody takes a whole one for a damaged one."""
+        with storage_errors(self.root):
+            handle = (self.root / ".lock").open("ab")
+        with handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
 
     def entries(self, package: str = "") -> list[Entry]:
         """Return all readable entries, of one package if named, newest first."""
@@ -177,7 +192,7 @@ class Store:
         for path in self.root.glob("??/*/entry.json"):
             try:
                 entry = msgspec.json.decode(path.read_bytes(), type=Entry)
-            except (OSError, msgspec.DecodeError):
+            except UNREADABLE:
                 continue
             if not package or entry.package == package:
                 found.append(entry)

@@ -18,6 +18,6 @@ def read_frozen(root: Path) -> Frozen:
     """
     try:
         return msgspec.json.decode((root / FILE).read_bytes(), type=Frozen)
-    except (OSError, msgspec.DecodeError) as exc:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as exc:
         msg = f"{root / FILE}: not the description of a bundle: {exc}"
         raise ConfigError(msg, hint="install the bundle again") from exc

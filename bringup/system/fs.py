@@ -78,7 +78,7 @@ def read_json(path: Path) -> Any:
     """Return the value of a JSON file, or None if it is missing or damaged: such a file is made again."""
     try:
         return msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):  # bytes that are no UTF-8 are passed on as they are
         return None
 
 
