@@ -25,7 +25,7 @@ def duration(seconds: float) -> str:
     """Return seconds as people say them: "0.4 s", "12 s", "3 min 05 s", "1 h 20 min"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
