@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.data_root import Recipe, write_recipe
-from plans import READY, World, shown
+from helpers.plans import READY, World, shown
 
 from bringup.errors import UsageError
 from bringup.model.plan import Decision, Phase

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 from helpers.data_root import Recipe
+from helpers.plans import World
 from hypothesis import given
 from hypothesis import strategies as st
-from plans import World
 
 from bringup.model.plan import Package, PatchFile, Request, Target
 from bringup.model.recipe import GitSource, UrlSource

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers.data_root import Recipe, write_data
-from plans import World
+from helpers.plans import World
 
 from bringup.config.catalogue import Catalogue, load_catalogue
 from bringup.errors import TargetError, UsageError

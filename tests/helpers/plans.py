@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers.data_root import Recipe, write_data
-
 from bringup.config.catalogue import load_catalogue
 from bringup.config.lockfile import read_lock
 from bringup.model.plan import Package, Plan, Request, Target
 from bringup.planning.planner import Tool, Toolchain, make_plan
 from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
+from helpers.data_root import Recipe, write_data
 
 READY = Toolchain(
     python=Tool(identity="cp311", ready=True, why="python here"),
