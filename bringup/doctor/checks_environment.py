@@ -52,7 +52,7 @@ def python(facts: Facts, site: Site) -> Verdict:
         return bad(f"{site.prefix}: Python {site.python}, and Python.h is not there", values=values)
     wanted = facts.question.python.version
     if Version(values["python"]) >= Version("3.13") > Version(wanted):
-        seen = f"{site.prefix}: Python {site.python}; stacks are made for {wanted}, some packages have no wheel for 3.13"
+        seen = f"{site.prefix}: Python {site.python}; stacks are for {wanted}, some packages have no wheel for 3.13"
         values = {"python": wanted}
         return bad(seen, issue="rust-compiler-missing-setuptools-rust", only_warn=True, values=values)
     return good(f"{site.prefix}: Python {site.python}, {len(site.versions)} distributions")

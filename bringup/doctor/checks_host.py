@@ -46,22 +46,19 @@ def compiler_inherited(facts: Facts) -> Verdict:
     gone = [
         f"{one.origin}={one.path} does not exist" for one in facts.compilers if not one.version and one.origin != "PATH"
     ]
-    wrong = [
-        f"{one.origin}: {one.path} is {one.version}"
-        for one in facts.compilers
-        if _major(one) and not _accepted(_major(one), release.host.gcc_max)
-    ]
-    if gone or wrong:
-        limit = f"; nvcc {release.nvcc} accepts gcc up to {release.host.gcc_max}" if wrong else ""
-        explicit = any(one.startswith(("CC=", "CXX=", "CUDAHOSTCXX", "NVCC_CCBIN")) for one in gone)
-        return bad(f"{listed([*gone, *wrong])}{limit}", only_warn=not facts.serving and not explicit)
+    host = release.host
+    new = [one for one in facts.compilers if _major(one) > host.gcc_max]
+    old = [one for one in facts.compilers if 0 < _major(one) < host.gcc_min]
+    if gone or new:
+        seen = listed([*gone, *(f"{one.origin}: {one.path} is {one.version}" for one in new)])
+        limit = f"; nvcc {release.nvcc} accepts gcc up to {host.gcc_max}" if new else ""
+        return bad(f"{seen}{limit}", only_warn=not facts.serving and not gone)
+    if old:
+        seen = listed([f"{one.origin}: {one.path} is {one.version}" for one in old])
+        return bad(f"{seen}; PyTorch and FlashInfer want gcc {host.gcc_min} or newer", only_warn=True, issue="")
     if not facts.compilers:
         return skip("none is named")
-    return good(listed([f"{one.origin} {one.version or one.path}" for one in facts.compilers]))
-
-
-def _accepted(major: int, highest: int) -> bool:
-    return major <= highest
+    return good(listed([f"{one.origin} {one.path.name} {one.version}" for one in facts.compilers]))
 
 
 @check("compiler.c")

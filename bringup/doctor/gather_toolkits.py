@@ -184,7 +184,8 @@ def gather_compilers(places: Places) -> tuple[Program, ...]:
                 found.append(Program(path=Path(text), origin=origin, version=""))
             continue
         version = places.version(path, ("-dumpfullversion", "-dumpversion"), r"^\d+(?:\.\d+)*")
-        found.append(Program(path=path, origin=origin, version=version))
+        # "?" is one that is there and does not say, such as clang.
+        found.append(Program(path=path, origin=origin, version=version or "?"))
     return tuple(found)
 
 

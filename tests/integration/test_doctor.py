@@ -15,7 +15,7 @@ for folder in ("tests/unit/formats", "tests/unit/doctor"):
     sys.path.append(str(ROOT / folder))
 
 from faults import FAULTS, apart  # noqa: E402 - its folder is on the path now
-from healthy_root import broken, make_machine  # noqa: E402
+from healthy_root import broken, make_machine, quick_folder  # noqa: E402
 
 
 def doctor(*words, env=None, cwd=ROOT):
@@ -90,8 +90,9 @@ def test_fix_puts_caches_aside_and_says_how_to_undo_it(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return make_machine(tmp_path_factory.mktemp("machine") / "root")
+def template():
+    with quick_folder() as folder:
+        yield make_machine(folder / "root")
 
 
 def test_every_pair_of_faults_is_found(template):

@@ -218,6 +218,12 @@ def compiler_variable_leads_nowhere(machine):
     machine.env["CUDAHOSTCXX"] = "/opt/none/bin/g++"
 
 
+@fault("compiler.inherited", None, says="8.5.0")
+def host_compiler_variable_too_old(machine):
+    machine.gcc("opt/gcc/bin", "", "8.5.0")
+    machine.env["CUDAHOSTCXX"] = str(machine.path("opt/gcc/bin/g++"))
+
+
 @fault("compiler.c", "triton-no-c-compiler", touches=["gcc"])
 def no_plain_compiler(machine):
     for name in ("gcc", "g++", "cc"):
@@ -393,7 +399,9 @@ def both_kernel_packages(machine):
     machine.dist("sgl-kernel", "0.3.21")
 
 
-@fault("environment.kernel-torch", "sgl-kernel-common-ops-undefined-symbol", site=True, touches=["sglang-kernel"])
+@fault(
+    "environment.kernel-torch", "sgl-kernel-common-ops-undefined-symbol", site=True, touches=["sglang-kernel", "torch"]
+)
 def kernels_for_another_torch(machine):
     machine.undist("sglang-kernel")
     machine.dist("sglang-kernel", "0.4.1.post1")

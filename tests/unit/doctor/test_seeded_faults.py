@@ -1,17 +1,19 @@
 """Every seeded fault is found, alone and together with every other; the healthy machine shows none."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
 from faults import FAULTS, apart
-from healthy_root import Machine, broken, copy_machine, make_machine
+from healthy_root import Machine, broken, copy_machine, make_machine, quick_folder
 
 from bringup.diagnose.knowledge import load_knowledge
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Machine:
-    return make_machine(tmp_path_factory.mktemp("machine") / "root")
+def template() -> Iterator[Machine]:
+    with quick_folder() as folder:
+        yield make_machine(folder / "root")
 
 
 @pytest.mark.parametrize("site", [False, True])
