@@ -22,7 +22,7 @@ from bringup.system.fs import storage_errors
 
 # Tasks that take plain words, with the flag that stands for one; and the flags of theirs that take a value.
 FREE_WORDS = {"diagnose": "--log", "list": "--what", "knowledge": "--new"}
-TAKE_VALUE = ("--gpu", "--stack", "--cuda", "--build-dir", "--data", "--log", "--what", "--new")
+TAKE_VALUE = ("--gpu", "--stack", "--cuda", "--build-dir", "--data", "--log", "--what", "--new", "--id")
 
 
 class BringupProgram(Program):
