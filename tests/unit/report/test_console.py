@@ -173,7 +173,7 @@ def level(status: Status, *checks: Check, warnings: tuple[str, ...] = ()) -> Lev
 def test_summary_holds_steps_levels_and_warnings(world):
     levels = [level(Status.OK), level(Status.SKIPPED, warnings=("old driver",))]
     lines = summary_lines(world.plan(), [(STEP, 75.0, "one wheel")], levels)
-    assert lines[1:3] == ["h200-cu130-cp311  stack tiny", "  alpha build   1 min 15 s  one wheel"]
+    assert lines[1:3] == ["h200-cu130-cp311  stack tiny", "  alpha build    1 min 15 s  one wheel"]
     assert [line.split() for line in lines[3:5]] == [
         ["verify", "static", "OK", "because"], ["verify", "static", "SKIPPED", "because"],
     ]  # fmt: skip
