@@ -46,8 +46,13 @@ def run_steps(
             work(step)
             return
         with turn:
-            if not stopping.is_set():
+            if stopping.is_set():
+                return
+            try:
                 work(step)
+            except BaseException:
+                stopping.set()  # before the next one gets its turn
+                raise
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=WORKERS) as pool:
         try:
