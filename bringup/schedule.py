@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from bringup.errors import BringupError, Interrupted
@@ -42,10 +43,7 @@ def run_steps(
     end = time.monotonic() + seconds if seconds else None
 
     def one(step: Step) -> None:
-        if not heavy(step):
-            work(step)
-            return
-        with turn:
+        with turn if heavy(step) else contextlib.nullcontext():
             if stopping.is_set():
                 return
             try:
@@ -68,11 +66,11 @@ def run_steps(
                     del running[future]
                     future.result()
         except KeyboardInterrupt as exc:
-            _stop(stopping)
+            _stop(stopping, running)
             msg = "interrupted; what is finished is kept"
             raise Interrupted(msg, hint="the same command goes on where it stopped") from exc
         except BaseException:
-            _stop(stopping)
+            _stop(stopping, running)
             raise
 
 
@@ -81,9 +79,15 @@ def _time_is_over(seconds: float) -> NoReturn:
     raise Interrupted(msg, hint="the same command goes on where it stopped")
 
 
-def _stop(stopping: threading.Event) -> None:
+def _stop(stopping: threading.Event, running: Iterable[concurrent.futures.Future[None]]) -> None:
+    """End all commands, again and again until no step runs: one may be just about to start its next command."""
     stopping.set()
-    process.end_all()
+    waiting = set(running)
+    while True:
+        process.end_all()
+        _, waiting = concurrent.futures.wait(waiting, timeout=0.1)
+        if not waiting:
+            return
 
 
 def _waits(step: Step, todo: Mapping[str, Step], started: set[str]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from bringup.errors import BringupError, BuildError, Interrupted
 from bringup.model.plan import Decision, Phase, Step
-from bringup.schedule import check_order, run_steps
+from bringup.schedule import WORKERS, check_order, run_steps
 from bringup.system import process
 
 
@@ -126,6 +126,50 @@ def test_heavy_step_that_waits_for_its_turn_does_not_start_after_a_failure():
     with pytest.raises(BuildError):
         run([step("h1"), step("h2"), step("h3")], work, heavy="h1 h2 h3")
     assert len(ran) == 1
+
+
+def test_step_that_tries_again_and_again_is_ended_all_the_same():
+    """The first command of the long step is ended with the others; so are those that it starts afterwards."""
+    up = threading.Event()
+
+    def work(one: Step) -> None:
+        if one.package == "bad":
+            assert up.wait(10)
+            msg = "broken"
+            raise BuildError(msg)
+        for _ in range(5):
+            up.set()
+            process.run(["sleep", "30"], env={"PATH": "/usr/bin:/bin"}, check=False)
+
+    begin = time.monotonic()
+    with pytest.raises(BuildError, match="broken"):
+        run([step("long"), step("bad")], work)
+    assert time.monotonic() - begin < 10
+
+
+def test_steps_that_wait_for_a_worker_do_not_start_after_a_failure():
+    ran: list[str] = []
+
+    def work(one: Step) -> None:
+        ran.append(one.package)
+        time.sleep(0.1)
+        msg = "broken"
+        raise BuildError(msg)
+
+    with pytest.raises(BuildError):
+        run([step(f"s{number}") for number in range(40)], work)
+    assert len(ran) <= WORKERS
+
+
+def test_time_limit_ends_the_run():
+    begin = time.monotonic()
+    with pytest.raises(Interrupted, match=r"time limit of 0\.2 s"):
+        run_steps(
+            [step("a")],
+            lambda _: process.run(["sleep", "30"], env={"PATH": "/usr/bin:/bin"}) and None,
+            heavy=lambda _: False, stopping=threading.Event(), seconds=0.2,
+        )  # fmt: skip
+    assert time.monotonic() - begin < 10
 
 
 def test_bug_in_a_step_is_raised_as_it_is():
