@@ -14,4 +14,11 @@ def hook_files(data: Path, package: str) -> list[Path]:
     """Return the hook and the files beside it that belong to it: those whose names begin with its own."""
     stem = package.replace("-", "_")
     folder = data / "recipes"
-    return sorted([*folder.glob(f"{stem}.py"), *folder.glob(f"{stem}_*.py"), *folder.glob(f"{stem}.*.toml"), *folder.glob(f"{stem}_*.toml")])
+    return sorted(
+        [
+            *folder.glob(f"{stem}.py"),
+            *folder.glob(f"{stem}_*.py"),
+            *folder.glob(f"{stem}.*.toml"),
+            *folder.glob(f"{stem}_*.toml"),
+        ]
+    )

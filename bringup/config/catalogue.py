@@ -77,7 +77,7 @@ def load_catalogue(root: Path, *, locks: bool = True) -> Catalogue:
         found: dict[str, T] = {}
         for path in sorted((root / folder).glob("*.toml")):
             if folder == "recipes" and not path.stem.replace("-", "").isalnum():
-                continue  # flashinfer.units.toml, sglang_prebuild.toml: data of a hook, not a recipe
+                continue  # flashinfer.units.toml, sglang_kernels_prebuild.toml: data of a hook, not a recipe
             name = path.relative_to(root).as_posix()
             value, wrong = load_toml(path, model, name=name)
             problems.extend(wrong)

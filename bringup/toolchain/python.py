@@ -22,6 +22,9 @@ from bringup.toolchain.facts import FactCache
 from bringup.toolchain.toolkit import pins_identity
 
 PythonProvider = Literal["system", "uv", "debs"]
+# Counted up when the same packages are laid out in another way.
+PYTHON_LAYOUT = "2"
+
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
@@ -118,7 +121,7 @@ def require_python(release: PythonRelease, asked: str) -> None:
 
 def python_identity(release: PythonRelease, *, headers: bool = True) -> str:
     """Return the identity of the unpacked interpreter, from the pins alone."""
-    return pins_identity("python", python_debs(release, headers=headers), *sorted(release.debs.drop))
+    return pins_identity("python", python_debs(release, headers=headers), *sorted(release.debs.drop), PYTHON_LAYOUT)
 
 
 def python_debs(release: PythonRelease, *, headers: bool = True) -> list[PinnedDeb]:
@@ -154,6 +157,7 @@ def unpacked_python(release: PythonRelease, places: PythonPlaces, *, headers: bo
             if (made / "lib/x86_64-linux-gnu").is_dir():
                 merge(made / "lib/x86_64-linux-gnu", made / LIBRARIES)
             remove_dangling(made / "usr")
+            _link_platform_headers(made, release.version)
         # The modules' libraries are found through the program's own path: no variable has to be set for it.
         set_rpath(made / program, "$ORIGIN/../lib/x86_64-linux-gnu")
 
@@ -167,6 +171,14 @@ def unpacked_python(release: PythonRelease, places: PythonPlaces, *, headers: bo
         include=include if (include / "Python.h").is_file() else None,
         identity=identity,
     )
+
+
+def _link_platform_headers(made: Path, version: str) -> None:
+    """Make Debian's Python.h find its pyconfig.h: it includes it by a path that only /usr/include has searched."""
+    headers = made / f"usr/include/python{version}"
+    platform = made / "usr/include/x86_64-linux-gnu"
+    if headers.is_dir() and platform.is_dir():
+        (headers / platform.name).symlink_to(f"../{platform.name}")
 
 
 def _system(release: PythonRelease, places: PythonPlaces, headers: bool) -> Interpreter | str:

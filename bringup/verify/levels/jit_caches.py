@@ -42,6 +42,8 @@ COMPILED = frozenset(
 )
 """Suffixes of what compilers leave; a lock, a log or a build.ninja written afresh is no compilation."""
 
+FLASHINFER_PRODUCTS = frozenset({".so", ".o", ".cubin"})
+
 NOT_COMPILED = re.compile(r"(^|/)(computation_graph_[\d.]+\.py|sglang_compile_cache\.py|tmp\.[^/]*/.*|__pycache__/.*)$")
 """SGLang writes the graph that it was given on every start, for reading; nothing is compiled from it."""
 
@@ -131,6 +133,9 @@ def compiled(before: State, after: State) -> list[Compiled]:
 def _is_product(cache: str, file: str) -> bool:
     if NOT_COMPILED.search(file):
         return False
+    if cache == "flashinfer":
+        # Its generated sources are written also for modules that are loaded from where they were built ahead.
+        return Path(file).suffix in FLASHINFER_PRODUCTS
     # The driver's own cache of PTX that it compiled has no suffixes; only its index is no product.
     return Path(file).suffix in COMPILED if cache != "driver" else Path(file).name != "index"
 

@@ -81,6 +81,9 @@ class Run:
 
     def capture(self) -> Any:
         """Warm up on a side stream, capture the step, and return the graph."""
+        # The step of the last decode stands at the end of the cache, and one more would be outside of it.
+        self._clear()
+        self.positions.zero_()
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
