@@ -72,11 +72,12 @@ def load_catalogue(root: Path, *, locks: bool = True) -> Catalogue:
         ConfigError: with all problems of all files.
     """
     problems: list[Problem] = []
+    of_hooks = tuple(path.stem + mark for path in (root / "recipes").glob("*.py") for mark in "._")
 
     def read(folder: str, model: type[T]) -> dict[str, T]:
         found: dict[str, T] = {}
         for path in sorted((root / folder).glob("*.toml")):
-            if folder == "recipes" and not path.stem.replace("-", "").isalnum():
+            if folder == "recipes" and path.stem.startswith(of_hooks):
                 continue  # flashinfer.units.toml, sglang_kernels_prebuild.toml: data of a hook, not a recipe
             name = path.relative_to(root).as_posix()
             value, wrong = load_toml(path, model, name=name)

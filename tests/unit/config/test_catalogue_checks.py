@@ -114,6 +114,17 @@ def test_patch_that_nobody_lists(data: Path):
     assert "patches/alpha/1.0/0002-b.patch: patch nobody lists" in report(data)
 
 
+def test_recipe_whose_file_has_an_odd_name_is_not_passed_over(data: Path):
+    (data / "recipes/my_pkg.toml").write_text((data / ALPHA).read_text())
+    assert "recipes/my_pkg.toml: describes 'alpha', which its file name does not say" in report(data)
+
+
+def test_data_of_a_hook_is_no_recipe(data: Path):
+    for name in ("my_pkg.py", "my_pkg.units.toml", "my_pkg_more.toml"):
+        (data / "recipes" / name).write_text("")
+    assert set(load_catalogue(data).recipes) == {"alpha", "beta"}
+
+
 def test_version_twice(data: Path):
     text = (data / ALPHA).read_text()
     start, end = text.index("[[versions]]"), text.index("[build]")
