@@ -141,7 +141,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.text(max_size=200), st.sampled_from(MODELS))
 def test_any_text_gives_a_value_or_problems(text: str, model: type):
     value, found = parse_toml(text, model, name="f.toml")
@@ -171,7 +171,7 @@ def put(data: object, steps: list[int], value: object) -> None:
         data = inner
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6), VALUES, st.sampled_from(["recipe", "gpu", "stack"]))
 def test_real_files_with_one_value_replaced(steps: list[int], value: object, kind: str):
     """Problems are found without a crash, and name a key unless the whole document is wrong."""
