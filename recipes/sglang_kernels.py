@@ -28,7 +28,7 @@ def build(ctx: HookContext) -> list[Path]:
 
     # SGLang asks for its kernels by the plain capability of the GPU, without the suffix of sm_90a.
     arch = ctx.arch["flashinfer"].rstrip("af")
-    argv = [ctx.python, SCRIPT, "--work", ctx.work / "tvm-ffi", "--out", ctx.out, "--arch", arch]
+    argv: list[str | Path] = [ctx.python, SCRIPT, "--work", ctx.work / "tvm-ffi", "--out", ctx.out, "--arch", arch]
     argv += ["--local", ctx.local, "--jobs", str(ctx.jobs)]
     ctx.run(argv, what="compile SGLang's JIT kernels", on_line=on_line)
     return sorted(ctx.out.glob("*.whl"))

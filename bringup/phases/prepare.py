@@ -57,7 +57,8 @@ def _requirements(package: Package, ctx: Context, place: Path) -> Path | None:
     if not package.build.requires:
         return None
     if ctx.lock is None:
-        msg = f"{package.name} needs {', '.join(package.build.requires)} to build, and stack {ctx.plan.stack.name} has no lock"
+        names = ", ".join(package.build.requires)
+        msg = f"{package.name} needs {names} to build, and stack {ctx.plan.stack.name} has no lock"
         raise PrepareError(msg, hint=f"invoke lock --stack {ctx.plan.stack.name}")
     ours = {one.distribution for one in ctx.plan.packages.values() if one.built}
     pins = [pin for pin in ctx.lock.closure(package.build.requires) if pin.name not in ours]

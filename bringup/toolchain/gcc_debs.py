@@ -22,12 +22,24 @@ TRIPLE = "x86_64-linux-gnu"
 HOST_LIBRARIES = "host-lib"
 # What the compiler's own programs link to. Not the C library: theirs is the machine's, the one in the tree is only
 # linked against.
-OWN = ("libisl", "libmpc", "libmpfr", "libgmp", "libz", "libzstd", "libbfd", "libopcodes", "libctf", "libjansson")
+OWN = (
+    "libisl",
+    "libmpc",
+    "libmpfr",
+    "libgmp",
+    "libz",
+    "libzstd",
+    "libbfd",
+    "libopcodes",
+    "libctf",
+    "libjansson",
+    "libsframe",
+)
 
 
 def gcc_identity(release: GccRelease) -> str:
     """Return the identity that the unpacked compiler will have, from the pins alone."""
-    return pins_identity("gcc", release.debs.packages, *sorted(release.debs.drop))
+    return pins_identity("gcc", release.debs.packages, *sorted(release.debs.drop), *OWN)
 
 
 def provide_gcc(

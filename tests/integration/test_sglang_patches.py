@@ -192,7 +192,8 @@ def test_the_checker_sees_what_is_wrong(tmp_path):
     package.mkdir()
     (package / "__init__.py").write_text("from .core import make as make\nfrom .core import Wrapper\n")
     (package / "core.py").write_text(
-        "def make(a, b=1, *, mode): ...\nclass Wrapper:\n    def __init__(self, size): ...\n    def plan(self, n): ...\n"
+        "def make(a, b=1, *, mode): ...\n"
+        "class Wrapper:\n    def __init__(self, size): ...\n    def plan(self, n): ...\n"
     )
     user = tmp_path / "user.py"
     user.write_text(

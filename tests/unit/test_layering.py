@@ -74,7 +74,9 @@ OS_PREFIXES = ("exec", "spawn", "posix_spawn")
 
 
 def modules(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*.py") if not set(CARRIED) & set(path.parents) and "_data" not in path.parts)
+    return sorted(
+        path for path in folder.rglob("*.py") if not set(CARRIED) & set(path.parents) and "_data" not in path.parts
+    )
 
 
 def part_of(path: Path) -> str:

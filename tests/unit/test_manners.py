@@ -38,7 +38,7 @@ RULES = {
         r"(?<![\w.])/(?:wo" + r"rk/(?:main|shared|\.library)|opt/(?:py" + r"pi|wheels))\b"
     ),
     "a home directory": re.compile(
-        r"(?<![\w.])/(?:ro" + r"ot|ho" + r"me/[a-z][\w-]*)/\.(?:pyenv|cache|cargo|local|ssh)\b"
+        r"(?<![\w.])/(?:ro" + r"ot|ho" + r"me/(?!user/|ubuntu/)[a-z][\w-]*)/\.(?:pyenv|cache|cargo|local|ssh)\b"
     ),
     "a mark of an unfinished merge": re.compile(r"^(?:<{7} |>{7} |\|{7} )", re.MULTILINE),
     "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE " + r"KEY-----"),

@@ -65,7 +65,10 @@ def generate(out, fmt):
             write_if_changed(out / f"kernel_{names[-1]}.cu", text)
     nvcc = Path(os.environ["CUDA_HOME"], "bin/nvcc")
     text = NINJA.format(
-        nvcc=nvcc, host=os.environ.get("CUDAHOSTCXX", "g++"), fmt=fmt, gencode=gencode(os.environ["TORCH_CUDA_ARCH_LIST"])
+        nvcc=nvcc,
+        host=os.environ.get("CUDAHOSTCXX", "g++"),
+        fmt=fmt,
+        gencode=gencode(os.environ["TORCH_CUDA_ARCH_LIST"]),
     )
     objects = [f"kernel_{name}.o" for name in names]
     text += "".join(f"\nbuild kernel_{name}.o: cuda kernel_{name}.cu\n" for name in names)

@@ -50,7 +50,7 @@ Traceback (most recent call last):
   File "/env/lib/python3.11/site-packages/flashinfer/jit/cpp_ext.py", line 235, in run_ninja
     raise RuntimeError(msg) from e
 RuntimeError: Ninja build failed. Ninja output:
-ninja: Entering directory `/root/.cache/flashinfer/90/cached_ops'
+ninja: Entering directory `/home/user/.cache/flashinfer/90/cached_ops'
 FAILED: batch_prefill.cuda.o
 {error}
 ninja: build stopped: subcommand failed.
