@@ -18,6 +18,7 @@ from invoke.program import Program
 from bringup import __version__
 from bringup.config.load import nearest
 from bringup.errors import BringupError, UsageError
+from bringup.report import as_typed
 from bringup.system.fs import storage_errors
 
 # Tasks that take plain words, with the flag that stands for one; and the flags of theirs that take a value.
@@ -123,7 +124,7 @@ def print_error(error: BringupError) -> None:
         lines.append(f"  next: {error.hint}")
     if error.log:
         lines.append(f"  log:  {error.log}")
-    print("\n".join(lines), file=sys.stderr)
+    print(as_typed("\n".join(lines)), file=sys.stderr)
 
 
 def guarded(action: Callable[[], int | None], *, debug: bool = False) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from bringup.cli import print_json
 from bringup.errors import BringupError, BuildError, InstallError, UsageError, VerifyError
 from bringup.model.plan import Decision, Phase, Plan, Request
-from bringup.report import Console, Silent, duration, level_lines, nothing_to_do, plan_lines, summary_lines
+from bringup.report import Console, Silent, as_typed, duration, level_lines, nothing_to_do, plan_lines, summary_lines
 from bringup.system.layout import Settings
 
 
@@ -28,9 +28,11 @@ def build(request: Request, settings: Settings, *, dry_run: bool, json: bool) ->
         if json:
             print_json({"schema": 1, "plan": session.plan.document(), "ran": []})
         else:
-            print("\n".join(nothing_to_do(session.plan)))
+            print(as_typed("\n".join(nothing_to_do(session.plan))))
         return None
-    for text in opening_lines(session.plan, session.context.jobs, session.context.memory_bytes):
+    for text in opening_lines(
+        session.plan, session.context.jobs, session.context.memory_bytes, offline=request.offline
+    ):
         console.line(text)
     try:
         seconds = execute(session)
@@ -58,14 +60,14 @@ def build(request: Request, settings: Settings, *, dry_run: bool, json: bool) ->
     return None
 
 
-def opening_lines(plan: Plan, jobs: int, memory: int) -> list[str]:
+def opening_lines(plan: Plan, jobs: int, memory: int, *, offline: bool) -> list[str]:
     """Return what is said before a build starts."""
     lines = [f"{plan.target.id}  stack {plan.stack.name}: {plan.stack.title}"]
     lines += [f"  warning: {line}" for line in plan.warnings]
     lines += [f"  note: {line}" for line in plan.notes]
+    fetch = "nothing is fetched" if offline else f"about {plan.download_mib / 1024:.1f} GiB to fetch"
     lines.append(
-        f"  {jobs} jobs, {memory / (1 << 30):.0f} GiB of memory; about {plan.download_mib / 1024:.1f} GiB to fetch, "
-        f"{plan.disk_mib / 1024:.0f} GiB of disk"
+        f"  {jobs} jobs, {memory / (1 << 30):.0f} GiB of memory; {fetch}, {plan.disk_mib / 1024:.0f} GiB of disk"
     )
     return lines
 
@@ -73,11 +75,13 @@ def opening_lines(plan: Plan, jobs: int, memory: int) -> list[str]:
 def closing_lines(session: Any, levels: Any) -> list[str]:
     """Return where things are and what to do next."""
     plan, layout = session.plan, session.context.layout
-    gpu = plan.target.gpu.name
-    lines = ["", f"  environment  {layout.env}", f"  evidence     {layout.verify_json}"]
-    if any(level.status != "OK" for level in levels) or len(levels) < 5:
-        lines.append(f"  next         on a machine with the GPU: invoke verify --gpu {gpu} --stack {plan.stack.name}")
-    lines.append(f"               a shell in it: invoke shell --gpu {gpu} --stack {plan.stack.name}")
+    names = f"--gpu {plan.target.gpu.name} --stack {plan.stack.name}"
+    record = session.state.record("environment:install") or {}
+    lines = [f"  overridden on purpose: {line}" for line in record.get("facts", {}).get("chosen", ())]
+    lines += ["", f"  environment  {layout.env}", f"  evidence     {layout.verify_json}"]
+    if any(level.status == "SKIPPED" for level in levels):
+        lines.append(f"  next         carry it to a machine with the GPU: invoke bundle {names}")
+    lines.append(f"               a shell in it: invoke shell {names}")
     return lines
 
 
@@ -116,7 +120,7 @@ def plan(request: Request, settings: Settings, *, json: bool, why: str) -> int |
     if json:
         print_json(session.plan.document())
     else:
-        print("\n".join(plan_lines(session.plan, why=why)))
+        print(as_typed("\n".join(plan_lines(session.plan, why=why))))
     return None
 
 
@@ -162,7 +166,7 @@ def verify(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
     if flags["json"]:
         print_json(report.document)
     else:
-        print("\n".join([f"{report.target}  verification", *level_lines(report.levels)]))
+        print(as_typed("\n".join([f"{report.target}  verification", *level_lines(report.levels)])))
         print(f"  evidence: {report.path}")
     if report.error is not None:
         raise report.error

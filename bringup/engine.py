@@ -32,7 +32,7 @@ def execute(
     Args:
         session: the plan and its surroundings.
         only: restricts the steps, for tasks that run one phase.
-        options: of verification; the levels without a GPU if None.
+        options: of verification; all levels if None, of which this machine may have to skip some.
 
     Raises:
         BringupError: of the phase that failed.
@@ -47,7 +47,7 @@ def execute(
     with run_lock(ctx.layout.root), _interruptible():
         write_json(ctx.layout.root / "plan.json", ctx.plan.document())
         take_ready_tools(ctx)
-        runner = _Runner(session, options or verify.Options(levels=verify.WITHOUT_GPU))
+        runner = _Runner(session, options or verify.Options())
         limit = ctx.request.time_limit
         run_steps(steps, runner.run, heavy=_is_heavy(ctx.plan), stopping=ctx.stopping, seconds=limit)
     return time.monotonic() - started

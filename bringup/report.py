@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import threading
@@ -13,12 +14,14 @@ from bringup.errors import BringupError
 from bringup.model.hooks import Progress
 from bringup.model.plan import Decision, Phase, Plan, Step
 from bringup.model.verify import Level, Status
+from bringup.system.environ import command_name
 
 if TYPE_CHECKING:
     from bringup.context import Outcome
 
 # Seconds between two progress lines of one step where the output is not a terminal.
 QUIET_SECONDS = 20.0
+COMMAND = re.compile(r"(?<![\w./-])invoke (?=[a-z])")
 
 
 def duration(seconds: float) -> str:
@@ -31,6 +34,12 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def as_typed(text: str) -> str:
+    """Return text with our commands as this user types them: `./invokew build` where the launcher started us."""
+    command = command_name()
+    return text if command == "invoke" else COMMAND.sub(f"{command} ", text)
 
 
 class Console:
@@ -53,7 +62,7 @@ class Console:
         """Write one line."""
         with self._lock:
             self._clear()
-            self._stream.write(text + "\n")
+            self._stream.write(as_typed(text) + "\n")
             self._draw()
 
     def started(self, step: Step) -> None:

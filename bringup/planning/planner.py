@@ -330,7 +330,9 @@ def _environment_steps(
         package="environment",
         phase=Phase.VERIFY,
         decision=Decision.REUSE if verified else Decision.RUN,
-        why="this environment was verified" if verified else "levels static and import, without a GPU",
+        why="this environment was verified"
+        if verified
+        else "every level; those that need the GPU are skipped where there is none",
         fingerprint=environment,
         needs=tuple(packages),
         after=("environment:install",),

@@ -43,3 +43,8 @@ def base_environment(source: Mapping[str, str] | None = None, *, path: tuple[Pat
     env["PYTHONNOUSERSITE"] = "1"
     env["PYTHONDONTWRITEBYTECODE"] = "1"
     return env
+
+
+def command_name() -> str:
+    """Return how the user starts the program, for messages that tell the next command; the launchers say it."""
+    return os.environ.get("BRINGUP_COMMAND", "") or "invoke"

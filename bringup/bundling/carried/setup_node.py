@@ -17,7 +17,7 @@ if [ "$root" != '{root}' ]; then
     echo "bringup: this installation was moved from {root}; install the bundle again" >&2
     exit 8
 fi
-BRINGUP_BUNDLE=$root exec "$root/engine/bin/python" -I -m bringup.cli "$@"
+BRINGUP_BUNDLE=$root BRINGUP_COMMAND=$0 exec "$root/engine/bin/python" -I -m bringup.cli "$@"
 """
 
 
