@@ -188,6 +188,8 @@ def environment_variables(request: Request, settings: Settings) -> dict[str, str
         "TORCH_CUDA_ARCH_LIST": ctx.plan.target.gpu.arch["torch"],
         "FLASHINFER_CUDA_ARCH_LIST": ctx.plan.target.gpu.arch["flashinfer"],
     }
+    for package in ctx.plan.packages.values():
+        variables |= package.recipe.run_env
     if ctx.tools.cuda:
         variables["CUDA_HOME"] = str(ctx.tools.cuda.root)
     return variables

@@ -335,6 +335,7 @@ class Recipe(Table, frozen=True, kw_only=True):
         prebuilt_native_code: the same for published wheels.
         extra_distributions: further distributions that the hook's wheels have ("flashinfer-jit-cache").
         import_env: variables of the import check, and nothing else ("libcuda-stub" adds the generated driver stub).
+        run_env: variables that programs want in the target's environment; `env`, `shell` and `verify` set them.
         import_stub: import check needs the generated libcuda stub where no driver is.
     """
 
@@ -356,4 +357,5 @@ class Recipe(Table, frozen=True, kw_only=True):
     prebuilt_native_code: tuple[NativeCode, ...] = ()
     extra_distributions: tuple[str, ...] = ()
     import_env: dict[str, str] = {}
+    run_env: dict[str, str] = {}
     import_stub: bool = False

@@ -246,6 +246,8 @@ def level_environment(ctx: Context, place: Path) -> dict[str, str]:
         env["CUDA_HOME"] = str(ctx.tools.cuda.root)
     env |= {"CC": str(place / "bin/gcc"), "CXX": str(place / "bin/g++")}
     env["HF_HUB_OFFLINE"] = "1"
+    for package in ctx.plan.packages.values():
+        env |= package.recipe.run_env
     return env
 
 
