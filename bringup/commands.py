@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bringup.cli import print_json
 from bringup.errors import BringupError, BuildError, InstallError, UsageError, VerifyError
 from bringup.model.plan import Decision, Phase, Plan, Request
+from bringup.output import print_json
 from bringup.report import Console, Silent, as_typed, duration, level_lines, nothing_to_do, plan_lines, summary_lines
 from bringup.system.layout import Settings
 

@@ -19,6 +19,7 @@ from bringup.config.paths import data_root, in_checkout
 from bringup.config.settings import UserSettings, load_settings
 from bringup.errors import UsageError
 from bringup.model.plan import Request
+from bringup.output import guarded
 from bringup.system.environ import process_environment
 from bringup.system.layout import Settings, default_cache
 
@@ -59,8 +60,6 @@ def with_flags(body: Callable[[Flags], int | None], *groups: dict[str, tuple[Any
         )
 
     def task_body(_c: InvokeContext, **values: Any) -> None:
-        from bringup.cli import guarded  # noqa: PLC0415 - the program imports the tasks
-
         merged = {key.replace("-", "_"): default for key, (default, _) in flags.items()} | values
 
         def checked() -> int | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bringup.cli import print_json
 from bringup.config.catalogue import Catalogue, load_catalogue
 from bringup.config.load import nearest
 from bringup.engine import take_ready_tools
@@ -16,6 +15,7 @@ from bringup.errors import BringupError, InstallError, UsageError, VerifyError
 from bringup.formats.wheel import WheelName
 from bringup.model.plan import Decision, Phase, Request, Step
 from bringup.model.verify import Level, LevelName, Status, level_from_checks
+from bringup.output import print_json
 from bringup.phases import verify
 from bringup.report import Silent, level_lines
 from bringup.session import Session, open_session

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from bringup.cli import print_error
 from bringup.engine import execute
 from bringup.errors import BringupError
 from bringup.flags import bundle_flags, request_from, settings_from
 from bringup.model.plan import Phase, Step
+from bringup.output import print_error
 from bringup.report import Console
 from bringup.session import open_session
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from bringup.config.lockfile import Lock
 from bringup.model.plan import Decision, Package, Phase, Plan, Request, Step, Target
 from bringup.model.stack import Stack
+from bringup.planning.closure import needed_packages
 from bringup.planning.fingerprint import (
     Fingerprint,
     Identities,
@@ -195,14 +196,7 @@ def _pin(package: Package, lock: Lock | None) -> str:
 def _wanted(request: Request, packages: Mapping[str, Package]) -> set[str]:
     if not request.only:
         return set(packages)
-    wanted: set[str] = set()
-    todo = list(request.only)
-    while todo:
-        name = todo.pop()
-        if name not in wanted:
-            wanted.add(name)
-            todo += packages[name].needs
-    return wanted
+    return {name for asked in request.only for name in (asked, *needed_packages(packages[asked], packages))}
 
 
 def _toolchain_steps(toolchain: Toolchain) -> list[Step]:

@@ -24,6 +24,7 @@ ENGINE = TOOLS | {"phases", "schedule", "state", "session", "engine", "report", 
 # What a command does besides calling the engine. These know each other; nothing below knows them.
 FRONT = {
     "flags", "commands", "listing", "housekeeping", "locking", "developer", "generated", "verification", "bundling",
+    "output",
 }  # fmt: skip
 
 # part of bringup -> parts that its modules may import, besides itself

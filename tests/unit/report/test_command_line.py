@@ -12,8 +12,9 @@ from helpers.data_root import Recipe, write_data
 from invoke.exceptions import Exit
 
 from bringup import cli, flags
-from bringup.cli import fold_positionals, guarded, main
+from bringup.cli import fold_positionals, main
 from bringup.errors import BringupError, BuildError, Interrupted
+from bringup.output import guarded
 from bringup.tasks import ns
 
 
