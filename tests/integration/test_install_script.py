@@ -15,8 +15,8 @@ from bringup.model.frozen import Frozen
 
 FROZEN = Frozen(
     schema=1, target="h200-cu130-cp311", gpu="h200", stack="kernels", cuda="13.0", toolkit="wheels", variants={},
-    full=False, python="cp311", nvcc="n", gcc="g", environment="e", with_toolkit=False, driver="580.65.06", glibc="2.28",
-    machine=os.uname().machine, date="2026-11-21", version="0.1.0",
+    full=False, python="cp311", nvcc="n", gcc="g", environment="e", with_toolkit=False, driver="580.65.06",
+    glibc="2.28", machine=os.uname().machine, date="2026-11-21", version="0.1.0",
 )  # fmt: skip
 PYTHON = """#!/bin/sh
 # Stands for the bundle's Python: $2 is setup_node.py, $3 the destination.
