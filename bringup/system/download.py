@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import errno
 import functools
-import hashlib
 import http.client
 import os
 import random
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bringup.errors import BringupError, FetchError, StorageError
+from bringup.system.fs import sha256_of
 
 BLOCK = 1 << 20
 TIMEOUT_SECONDS = 30.0
@@ -119,11 +119,8 @@ def download(
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
-    with storage_errors(path), path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    with storage_errors(path):
+        return sha256_of(path)
 
 
 def host_of(url: str) -> str:
