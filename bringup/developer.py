@@ -9,16 +9,32 @@ from bringup.config.paths import data_root, in_checkout
 from bringup.errors import UsageError
 from bringup.generated import write_generated
 from bringup.system.environ import process_environment
+from bringup.system.machine import this_machine
 from bringup.system.process import pass_through
+
+MOST_WORKERS = 4  # more only start up longer than they help
+NOTHING_CHOSEN = 5  # pytest's exit code where no test fits
 
 
 def run_tests(words: list[str], *, quick: bool) -> int:
-    """Run pytest in the checkout and return its exit code."""
+    """Run pytest in the checkout and return its exit code, the higher one of two.
+
+    The unit tests share the processors; the integration tests run one after another, since they compile.
+    """
     root = _checkout()
-    folders = ["tests/unit"] if quick else ["tests/unit", "tests/integration"]
     named = any(not word.startswith("-") and (root / word.split("::", 1)[0]).exists() for word in words)
-    argv = [sys.executable, "-m", "pytest", *([] if named else folders), *words]
-    return pass_through(argv, cwd=root, env=process_environment())
+    if named:
+        return _pytest(root, words)
+    workers = min(MOST_WORKERS, this_machine().cores)
+    unit = _pytest(root, ["tests/unit", *(["-n", str(workers)] if workers > 1 else []), *words])
+    codes = {unit} if quick else {unit, _pytest(root, ["tests/integration", *words])}
+    return max(codes - {NOTHING_CHOSEN}, default=NOTHING_CHOSEN)
+
+
+def _pytest(root: Path, words: list[str]) -> int:
+    # What pytest has made of the test files is kept, whatever the user's environment says: it takes seconds to make.
+    env = {name: value for name, value in process_environment().items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return pass_through([sys.executable, "-m", "pytest", *words], cwd=root, env=env)
 
 
 def run_lint() -> int:

@@ -1,8 +1,15 @@
-"""Makes tests/helpers importable from every test."""
+"""Makes the helpers in tests/ importable from every test, and sets how many examples hypothesis tries."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from thorough import examples
+
+settings.register_profile("bringup", max_examples=examples(100))
+settings.load_profile("bringup")

@@ -26,20 +26,20 @@ MOST_FINDINGS = 4
 
 
 def diagnose_paths(
-    paths: Sequence[str], *, facts: Mapping[str, str] | None = None, knowledge: Path | None = None
+    paths: Sequence[str], *, facts: Mapping[str, str] | None = None, knowledge: Path | Knowledge | None = None
 ) -> list[Diagnosis]:
     """Diagnose logs; one answer each, in their order.
 
     Args:
         paths: log files, plain or gzip; `-` is standard input.
         facts: what is known of the target: gpu, cuda, target, jobs, and versions of packages by name.
-        knowledge: folder with *.toml to use instead of the project's own.
+        knowledge: folder with *.toml to use instead of the project's own, or what was loaded from it.
 
     Raises:
         ConfigError: the knowledge is not right.
         UsageError: a log cannot be read.
     """
-    known = load_knowledge(knowledge)
+    known = knowledge if isinstance(knowledge, Knowledge) else load_knowledge(knowledge)
     answers = []
     for path in paths:
         stream = open_log(path)

@@ -33,7 +33,7 @@ def check_knowledge(folder: Path | None = None) -> list[str]:
         for number, signature in enumerate(item.signatures, 1):
             if not any(signature_fits(signature, path.read_bytes()) for path in files):
                 problems.append(f"{name}: signature {number} fits none of its excerpts: {signature.pattern.pattern}")
-        problems += _wrong_answers(root, name, files)
+        problems += _wrong_answers(knowledge, name, files)
     return problems
 
 
@@ -56,8 +56,9 @@ def signature_fits(signature: CompiledSignature, data: bytes) -> bool:
     return False
 
 
-def _wrong_answers(root: Path, name: str, files: list[Path]) -> Iterator[str]:
-    for path, answer in zip(files, diagnose_paths([str(path) for path in files], knowledge=root), strict=True):
+def _wrong_answers(knowledge: Knowledge, name: str, files: list[Path]) -> Iterator[str]:
+    answers = diagnose_paths([str(path) for path in files], knowledge=knowledge)
+    for path, answer in zip(files, answers, strict=True):
         got = answer.findings[0].id if answer.findings else None
         if got != name:
             yield f"{name}: the diagnosis of {path.name} is {got or answer.status}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 
@@ -23,6 +24,7 @@ INSIDE = 150
 _QUIET = ("trace", "command", "passed", "zero", "ignored", "commit", "probe")
 
 
+@functools.lru_cache(maxsize=4)
 def triggers(knowledge: Knowledge) -> tuple[bytes, ...]:
     """Return the words that make a line worth a look, lower case: those of shapes, and what signatures want."""
     words = [*TRIGGERS]

@@ -31,9 +31,9 @@ class CompiledIssue:
     explains: tuple[re.Pattern[str], ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Knowledge:
-    """All that is known.
+    """All that is known; two of them are never compared, so each is a key of caches.
 
     Attributes:
         issues: by id.

@@ -6,6 +6,7 @@ A module that is not in the table fails: put it in, as low as it can stand.
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,9 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+parse = functools.cache(ast.parse)
+
+
 def imports(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
     """Yield line and full dotted name of everything imported, at any depth, also under TYPE_CHECKING."""
     for node in ast.walk(tree):
@@ -102,7 +106,7 @@ def layer_problems(source: str, path: Path) -> list[str]:
     part = part_of(path)
     package = ".".join(path.relative_to(ROOT).parent.parts)
     found = []
-    for line, name in imports(ast.parse(source), package):
+    for line, name in imports(parse(source), package):
         top, _, rest = name.partition(".")
         other = rest.partition(".")[0]
         if top not in EVERYWHERE | ALSO.get(part, set()):
@@ -118,7 +122,7 @@ def layer_problems(source: str, path: Path) -> list[str]:
 def outside_problems(source: str, path: Path) -> list[str]:
     """Return the places where one module reaches for subprocesses, the environment or sockets."""
     found = []
-    tree = ast.parse(source)
+    tree = parse(source)
     for line, name in imports(tree, ""):
         top, _, rest = name.partition(".")
         if any(name == banned or name.startswith(banned + ".") for banned in OUTSIDE) or (
@@ -155,7 +159,7 @@ def test_recipes_import_models_and_formats_only() -> None:
             continue
         source = path.read_text()
         assert outside_problems(source, path) == []
-        for line, name in imports(ast.parse(source), ""):
+        for line, name in imports(parse(source), ""):
             where = f"{path.name}:{line}: {name}"
             assert name.partition(".")[0] in EVERYWHERE, where
             if name.startswith("bringup"):

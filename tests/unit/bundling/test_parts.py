@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.bundling.parts import SUMS, PartWriter, tree_size, write_parts
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(30), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(chunks=st.lists(st.binary(max_size=300), max_size=8), size=st.integers(1, 200))
 def test_any_cut_gives_the_same_bytes_back(tmp_path: Path, chunks: list[bytes], size: int) -> None:
     folder = tmp_path / hashlib.sha256(repr((chunks, size)).encode()).hexdigest()[:16]

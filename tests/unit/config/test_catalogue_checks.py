@@ -9,6 +9,7 @@ import pytest
 from helpers.data_root import Recipe, pin, write_data, write_lock, write_recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.config.catalogue import load_catalogue
 from bringup.config.check import _ranges
@@ -177,14 +178,14 @@ OPERATORS = st.sampled_from([">=", ">", "<=", "<", "==", "!=", "~=", "===", "", 
 PARTS = st.lists(st.tuples(OPERATORS, st.text("0123456789.*ax+", max_size=6)), max_size=3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.one_of(PARTS.map(lambda parts: ",".join(a + b for a, b in parts)), st.text(max_size=12)))
 def test_any_range_is_right_or_a_problem(text: str):
     found = list(_ranges("f", "k", cuda=text))
     assert all(problem.key == "k.cuda" and repr(text) in problem.text for problem in found)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.sampled_from([">=", ">"]), st.sampled_from(["<=", "<"]), *[st.tuples(st.integers(0, 3), st.integers(0, 3))] * 2
 )

@@ -9,6 +9,7 @@ import pytest
 from helpers.data_root import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.config.load import MAX_PROBLEMS, Problem, load_toml, nearest, parse_toml, raise_if_any
 from bringup.config.settings import UserSettings
@@ -141,14 +142,14 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.text(max_size=200), st.sampled_from(MODELS))
 def test_any_text_gives_a_value_or_problems(text: str, model: type):
     value, found = parse_toml(text, model, name="f.toml")
     assert (value is None) == bool(found)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.binary(max_size=80))
 def test_any_bytes_give_a_value_or_problems(tmp_path_factory: pytest.TempPathFactory, data: bytes):
     path = tmp_path_factory.getbasetemp() / "any.toml"
@@ -171,7 +172,7 @@ def put(data: object, steps: list[int], value: object) -> None:
         data = inner
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6), VALUES, st.sampled_from(["recipe", "gpu", "stack"]))
 def test_real_files_with_one_value_replaced(steps: list[int], value: object, kind: str):
     """Problems are found without a crash, and name a key unless the whole document is wrong."""
@@ -189,7 +190,7 @@ def test_real_files_with_one_value_replaced(steps: list[int], value: object, kin
     assert all(problem.key for problem in found)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data())
 def test_real_files_with_lines_lost_or_doubled(data: st.DataObject):
     lines = GPU.splitlines()

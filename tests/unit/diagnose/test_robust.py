@@ -9,6 +9,7 @@ import time
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.diagnose import diagnose_paths, diagnose_stream, render
 from bringup.diagnose.knowledge import load_knowledge
@@ -25,7 +26,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=40)), max_size=60).map(b"".join))
 @example(b"")
 @example(b"Traceback (most recent call last):")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.errors import StorageError
 from bringup.store import Lookup, Store
@@ -178,7 +179,7 @@ def test_disk_that_is_full_leaves_no_entry(store: Store, tmp_path: Path, monkeyp
     assert store.lookup(KEY) == Lookup()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_damage_to_entry_json_is_a_problem_and_no_crash(store: Store, tmp_path: Path, data: st.DataObject):
     store.remove(KEY)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_xz import xz_of
+from thorough import examples
 
 from bringup.formats.archive import ArchiveError
 from bringup.formats.deb import parse_control, read_control, unpack_deb
@@ -206,7 +207,7 @@ def test_every_truncation_is_named(tmp_path, suffix):
             unpack_deb(cut, tmp_path / "out")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_never_escapes_as_something_else(tmp_path, data):
     whole = bytearray(make_deb(tmp_path / "a.deb", *ORDINARY, suffix="", pack=bytes).read_bytes())
@@ -221,7 +222,7 @@ def test_damage_never_escapes_as_something_else(tmp_path, data):
 
 
 @given(noise=st.binary(max_size=300))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_noise_is_named(tmp_path, noise):
     bad = tmp_path / "noise.deb"
     bad.write_bytes(b"!<arch>\n" + noise)

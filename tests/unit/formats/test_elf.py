@@ -8,6 +8,7 @@ import pytest
 from elf_files import fatbin, make_elf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.formats.elf import ElfError, is_elf, read_elf
 from bringup.formats.fatbin import device_code
@@ -86,7 +87,7 @@ def test_endless_chains_and_names_end(tmp_path):
         read_elf(crowd)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_is_always_named(library, tmp_path, data):
     whole = bytearray(library.read_bytes())

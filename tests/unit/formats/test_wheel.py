@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.errors import ConfigError, InstallError, StorageError
 from bringup.formats.wheel import (
@@ -279,7 +280,7 @@ def test_missing_wheel(tmp_path):
         unpack_wheel(tmp_path / "none-1-py3-none-any.whl", tmp_path / "out")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_is_always_named(wheel, tmp_path, data):
     whole = bytearray(wheel.read_bytes())

@@ -7,6 +7,7 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.formats.xz import XzBlocks
 
@@ -44,7 +45,7 @@ def xz_of(*parts: bytes) -> bytes:
 
 
 RANDOM = random.Random(5)
-PARTS = tuple(bytes(RANDOM.choices(b"abcdef\0", k=size)) for size in (70_000, 1, 3_000_000, 4096, 17))
+PARTS = tuple(bytes(RANDOM.choices(b"abcdef\0", k=size)) for size in (70_000, 1, 300_000, 4096, 17))
 WHOLE = b"".join(PARTS)
 STREAM = xz_of(*PARTS)
 
@@ -59,7 +60,7 @@ def test_reads_all_in_order():
     assert io.BufferedReader(file, 1000).read() == WHOLE
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) + 5), st.integers(0, 5000)), max_size=6))
 def test_reads_from_any_place(reads):
     file = io.BufferedReader(XzBlocks(io.BytesIO(STREAM), 0, len(STREAM)), 4096)
@@ -87,7 +88,7 @@ def test_truncated(size):
         XzBlocks(io.BytesIO(STREAM[:size]), 0, size)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data())
 def test_a_damaged_index_is_refused(data):
     small = xz_of(b"a" * 50, b"b" * 60)

@@ -13,6 +13,7 @@ from helpers.data_root import Recipe
 from helpers.plans import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.model.plan import Package, PatchFile, Request, Target
 from bringup.model.recipe import GitSource, UrlSource
@@ -142,7 +143,7 @@ def reversed_keys(value: Any) -> Any:
     return [reversed_keys(one) for one in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(TABLES)
 def test_order_of_keys_changes_nothing(table: dict[str, Any]):
     assert fingerprint(table).value == fingerprint(reversed_keys(table)).value
@@ -153,7 +154,7 @@ def exact(value: Any) -> str:
     return msgspec.json.encode(value, order="sorted").decode()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(TABLES, TABLES)
 def test_different_values_differ_and_the_difference_is_named(one: dict[str, Any], two: dict[str, Any]):
     same = exact(one) == exact(two)
