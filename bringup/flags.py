@@ -31,7 +31,7 @@ TARGET: dict[str, tuple[Any, str]] = {
     "toolkit": ("", "where the CUDA toolkit comes from: system, wheels or debs"),
     "host-compiler": ("", "where gcc comes from: system, or debs (unpacked, no root)"),
     "python": ("", "Python of the target environment; only the stack's own is possible"),
-    "variant": ([], "PACKAGE=NAME, a variant of a recipe; may be repeated"),
+    "variant": ([], "PACKAGE=NAME, a variant of a recipe, or several joined by +; may be repeated"),
     "full": (False, "compile the whole kernel set and not only what the stack's model needs"),
     "data": ("", "folder with recipes/, toolchains/ and patches/ to use instead of bringup's own"),
     "build-dir": ("", "where everything is made; build/ in the checkout without it"),

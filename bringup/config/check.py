@@ -10,6 +10,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from bringup.config.load import Problem, nearest
+from bringup.config.variants import features, variant_problem
 from bringup.model.gpu import Gpu
 from bringup.model.recipe import Recipe
 from bringup.model.recipe import Version as RecipeVersion
@@ -137,6 +138,14 @@ def _check_recipe(
             if name not in recipe.variants:
                 text = f"no variant {name!r}; known: {', '.join(recipe.variants) or 'none'}"
                 yield Problem(file=file, key=f"{key}.variants", text=text)
+    for name, variant in recipe.variants.items():
+        for included in variant.includes:
+            if included not in recipe.variants or name in features(recipe, included):
+                why = "includes itself" if included in recipe.variants else f"there is no {included!r}"
+                yield Problem(file=file, key=f"variants.{name}.includes", text=why)
+        problem = variant_problem(recipe, name)
+        if problem:
+            yield Problem(file=file, key=f"variants.{name}", text=problem)
     if recipe.build.backend == "hook" and f"recipes/{recipe.name.replace('-', '_')}.py" not in files:
         text = f"backend is hook, but recipes/{recipe.name.replace('-', '_')}.py does not exist"
         yield Problem(file=file, key="build.backend", text=text)
@@ -226,9 +235,9 @@ def _check_package(file: str, key: str, stack: Stack, package: StackPackage, rec
     if package.source not in version.sources:
         text = f"{recipe.name} {version.version} has no source {package.source!r}; it has {', '.join(version.sources)}"
         yield Problem(file=file, key=f"{key}.source", text=text)
-    if package.variant and package.variant not in recipe.variants:
-        text = f"{recipe.name} has no variant {package.variant!r}; it has {', '.join(recipe.variants) or 'none'}"
-        yield Problem(file=file, key=f"{key}.variant", text=text)
+    problem = variant_problem(recipe, package.variant)
+    if problem:
+        yield Problem(file=file, key=f"{key}.variant", text=f"{recipe.name} {problem}")
     for name in recipe.needs:
         if name not in stack.packages:
             yield Problem(file=file, key=key, text=f"{recipe.name} needs {name}, which the stack does not have")

@@ -295,10 +295,11 @@ class Version(Table, frozen=True, kw_only=True):
 
 
 class Variant(Table, frozen=True, kw_only=True):
-    """A named set of features.
+    """A named set of features. Several are joined by "+" where one is asked for: "attention+cudnn".
 
     Attributes:
         summary: what it is for.
+        includes: other variants that it has the features of.
         env: variables added to the build's environment.
         requires: build requirements added.
         fallback: variant taken instead, and said so in the plan, where tools that this one needs are missing;
@@ -307,6 +308,7 @@ class Variant(Table, frozen=True, kw_only=True):
     """
 
     summary: str
+    includes: tuple[Name, ...] = ()
     env: dict[str, str] = {}
     requires: tuple[str, ...] = ()
     fallback: str = ""

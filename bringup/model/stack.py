@@ -15,7 +15,7 @@ class StackPackage(Table, frozen=True, kw_only=True):
     Attributes:
         version: one of the recipe's versions.
         source: one of that version's sources.
-        variant: one of the recipe's variants; its first if "".
+        variant: one of the recipe's variants, or several joined by "+"; its first if "".
     """
 
     version: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bringup.config.variants import has_new_abi, variants_with_abi
 from bringup.errors import TargetError
 from bringup.model.plan import Package
 from bringup.model.recipe import WheelSource
@@ -20,14 +21,13 @@ def check_cxx11_abi(packages: Mapping[str, Package]) -> None:
     torch = packages.get("pytorch")
     if torch is None or not torch.built or isinstance(torch.source, WheelSource):
         return
-    variants = torch.recipe.variants
-    has = variants[torch.variant].cxx11_abi if torch.variant else True
+    has = has_new_abi(torch.recipe, torch.variant)
     for package in packages.values():
         version = next(one for one in package.recipe.versions if one.version == package.version)
         wants = version.cxx11_abi
         if package.built or wants is None or wants == has:
             continue
-        able = [name for name, variant in variants.items() if variant.cxx11_abi == wants]
+        able = variants_with_abi(torch.recipe, torch.variant, new=wants)
         msg = (
             f"{package.name} {package.version} was published for a PyTorch with {NAMES[wants]}, and variant "
             f"{torch.variant!r} of pytorch has {NAMES[has]}: it would fail with undefined symbols"

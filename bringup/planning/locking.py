@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from bringup.config.lockfile import SCHEMA, Lock, lock_command
+from bringup.config.variants import features, variant_requires
 from bringup.errors import ConfigError
 from bringup.model.recipe import Overlay, OwnSource, Recipe, Version, WheelSource
 from bringup.model.stack import Stack, StackPackage
@@ -162,9 +163,9 @@ def _build_requires(recipe: Recipe, choice: StackPackage) -> Iterator[str]:
     yield from recipe.build.requires
     variants = _possible_variants(recipe, choice)
     for name in variants:
-        yield from recipe.variants[name].requires
+        yield from variant_requires(recipe, name)
     for overlay in recipe.when:
-        if _may_apply(overlay, choice, variants):
+        if _may_apply(overlay, choice, {one for name in variants for one in features(recipe, name)}):
             yield from overlay.requires
 
 
@@ -172,17 +173,17 @@ def _possible_variants(recipe: Recipe, choice: StackPackage) -> list[str]:
     """Return the variant of the stack, and those it falls back to where tools are missing."""
     names: list[str] = []
     name = choice.variant or next(iter(recipe.variants), "")
-    while name and name in recipe.variants and name not in names:
+    while name and name not in names:
         names.append(name)
-        name = recipe.variants[name].fallback
+        name = recipe.variants[name].fallback if name in recipe.variants else ""
     return names
 
 
-def _may_apply(overlay: Overlay, choice: StackPackage, variants: Iterable[str]) -> bool:
+def _may_apply(overlay: Overlay, choice: StackPackage, variants: set[str]) -> bool:
     return (
         SpecifierSet(overlay.version).contains(choice.version, prereleases=True)
         and (not overlay.sources or choice.source in overlay.sources)
-        and (not overlay.variants or bool(set(overlay.variants) & set(variants)))
+        and (not overlay.variants or bool(set(overlay.variants) & variants))
     )
 
 

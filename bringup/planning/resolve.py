@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from bringup.config.catalogue import Catalogue
 from bringup.config.load import nearest
+from bringup.config.variants import choose_variant, features, variant_env, variant_requires
 from bringup.errors import TargetError, UsageError
 from bringup.model.gpu import Gpu
 from bringup.model.plan import Package, PatchFile, Request, Target
@@ -156,7 +157,7 @@ def _resolve_package(
         msg = f"{name} {version.version} can be built with CUDA {version.cuda}, not {target.cuda.version}"
         raise TargetError(msg, hint="recipes/%s.toml has the reason; --cuda chooses another" % name)  # noqa: UP031
     source = version.sources[choice.source]
-    variant = _choose_variant(recipe, request.variants.get(name) or choice.variant)
+    variant = choose_variant(recipe, request.variants.get(name) or choice.variant)
     overlays, build = _build_of(recipe, target, version, choice, variant)
     fallback_note = ""
     absent = [tool for tool in build.tools if tool in missing_tools]
@@ -193,17 +194,27 @@ def _resolve_package(
         built=built,
         notes=tuple(
             line
-            for line in (fallback_note, *(f"{name}: {one.note}" for one in overlays if one.note and not one.warn))
+            for line in (
+                fallback_note,
+                _variant_note(recipe, variant),
+                *(f"{name}: {one.note}" for one in overlays if one.note and not one.warn),
+            )
             if line
         ),
         warnings=tuple(warnings),
     )
 
 
+def _variant_note(recipe: Recipe, variant: str) -> str:
+    """Tell of a variant that stands for several; one alone is named by the recipe."""
+    names = features(recipe, variant)
+    return f"{recipe.name}: variant {variant} = {', '.join(names)}" if len(names) > 1 else ""
+
+
 def _build_of(
     recipe: Recipe, target: Target, version: RecipeVersion, choice: StackPackage, variant: str
 ) -> tuple[list[Overlay], Build]:
-    overlays = [one for one in recipe.when if _applies(one, target, version, choice, variant)]
+    overlays = [one for one in recipe.when if _applies(recipe, one, target, version, choice, variant)]
     build = _overlay(recipe, variant, overlays)
     if not target.gpu.accelerator:
         build = msgspec.structs.replace(build, cuda=False, toolkit_groups=())
@@ -223,15 +234,9 @@ def _native_code(recipe: Recipe, target: Target, version: RecipeVersion, *, publ
     )
 
 
-def _choose_variant(recipe: Recipe, asked: str) -> str:
-    if asked and asked not in recipe.variants:
-        near = nearest(asked, list(recipe.variants))
-        msg = f"{recipe.name} has no variant {asked!r}; it has {', '.join(recipe.variants) or 'none'}"
-        raise UsageError(msg, hint=f"did you mean {near}?" if near else "")
-    return asked or next(iter(recipe.variants), "")
-
-
-def _applies(one: Overlay, target: Target, version: RecipeVersion, choice: StackPackage, variant: str) -> bool:
+def _applies(
+    recipe: Recipe, one: Overlay, target: Target, version: RecipeVersion, choice: StackPackage, variant: str
+) -> bool:
     capability = target.gpu.capability.rstrip("af")
     return (
         SpecifierSet(one.version).contains(version.version, prereleases=True)
@@ -239,7 +244,7 @@ def _applies(one: Overlay, target: Target, version: RecipeVersion, choice: Stack
         and SpecifierSet(one.capability).contains(capability)
         and (not one.gpus or target.gpu.name in one.gpus)
         and (not one.sources or choice.source in one.sources)
-        and (not one.variants or variant in one.variants)
+        and (not one.variants or bool(set(one.variants) & set(features(recipe, variant))))
     )
 
 
@@ -251,9 +256,8 @@ def _overlay(recipe: Recipe, variant: str, overlays: Sequence[Overlay]) -> Build
     groups = list(build.toolkit_groups)
     backend = build.backend
     tools = list(build.tools)
-    if variant:
-        env.update(recipe.variants[variant].env)
-        requires += recipe.variants[variant].requires
+    env.update(variant_env(recipe, variant))
+    requires += variant_requires(recipe, variant)
     for one in overlays:
         env.update(one.env)
         settings.update(one.config_settings)

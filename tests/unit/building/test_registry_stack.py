@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from bringup.building.configure import check_parts
 from bringup.config.catalogue import load_catalogue
-from bringup.errors import BuildError, TargetError
+from bringup.config.variants import choose_variant, features, has_new_abi, variant_env, variants_with_abi
+from bringup.errors import BuildError, TargetError, UsageError
 from bringup.model.plan import Package, Request
-from bringup.model.recipe import AssembledSource, Part, UrlSource
+from bringup.model.recipe import AssembledSource, Part, UrlSource, Variant
 from bringup.phases.patch import place_part
 from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
 
@@ -36,13 +38,37 @@ def test_the_stack_declares_the_abi_of_its_published_binary():
 def test_a_binary_of_the_other_abi_is_refused_before_anything_runs(variant: str):
     with pytest.raises(TargetError, match=rf"sgl-kernel 0\.1\.0 .* old C\+\+ ABI .* '{variant}'") as caught:
         packages(variant=variant)
-    assert "serving-old-abi" in caught.value.hint
+    assert f"--variant pytorch={variant}+old-abi" in caught.value.hint
 
 
-def test_full_has_attention_and_cudnn():
-    build = packages(variant="full-old-abi")["pytorch"].build
-    assert build.env["USE_FLASH_ATTENTION"] == build.env["USE_MEM_EFF_ATTENTION"] == build.env["USE_CUDNN"] == "1"
+def test_a_published_torch_of_the_new_abi_would_want_the_variant_without_the_old_one():
+    recipe = CATALOGUE.recipes["pytorch"]
+    assert not has_new_abi(recipe, "full+old-abi")
+    assert variants_with_abi(recipe, "full+old-abi", new=True) == ["full"]
+    assert "full" in variants_with_abi(recipe, "old-abi", new=True)
+
+
+def test_full_is_attention_and_cudnn_whatever_the_order():
+    recipe = CATALOGUE.recipes["pytorch"]
+    assert features(recipe, "full+old-abi") == ("attention", "cudnn", "full", "old-abi")
+    assert variant_env(recipe, "full+old-abi") == variant_env(recipe, "old-abi+cudnn+attention")
+    build = packages(variant="attention+cudnn+old-abi")["pytorch"].build
     assert "nvidia-cudnn-cu12" in build.requires
+    assert build.env["USE_FLASH_ATTENTION"] == build.env["USE_MEM_EFF_ATTENTION"] == build.env["USE_CUDNN"] == "1"
+
+
+def test_a_feature_that_does_not_exist_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="pytorch has no variant 'atention'") as caught:
+        packages(variant="atention+old-abi")
+    assert caught.value.hint == "did you mean attention?"
+
+
+def test_features_that_contradict_each_other_are_refused():
+    recipe = CATALOGUE.recipes["pytorch"]
+    other = Variant(summary="x", env={"USE_CUDNN": "0"})
+    recipe = structs.replace(recipe, variants={**recipe.variants, "lean": other})
+    with pytest.raises(UsageError, match="cudnn sets USE_CUDNN to '1' and lean to '0'"):
+        choose_variant(recipe, "full+lean")
 
 
 def test_a_computer_without_gpu_needs_no_toolkit():
