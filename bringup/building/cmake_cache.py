@@ -61,6 +61,19 @@ def stale_entry(text: str, env: Mapping[str, str]) -> str:
     return ""
 
 
+def switched_off(text: str, env: Mapping[str, str]) -> list[str]:
+    """Return the features (USE_...=1) that were asked for and that a CMakeCache.txt has off.
+
+    CMake goes on without a library that it does not find, and says so in one line among a thousand.
+    """
+    entries = {match[1]: match[2] for match in map(_LINE.match, text.splitlines()) if match}
+    return [
+        name
+        for name, value in env.items()
+        if name.startswith("USE_") and value in ("1", "ON") and entries.get(name) in ("OFF", "0", "FALSE", "NO")
+    ]
+
+
 def _other(stamp: Path, identity: Mapping[str, object]) -> str:
     known = read_json(stamp)
     if not isinstance(known, dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bringup.building.cmake_cache import switched_off
 from bringup.building.ninja_order import long_units_first, read_costs
 from bringup.errors import BuildError
 from bringup.model.plan import Package
@@ -54,13 +55,15 @@ def configure(
         say: tells people.
 
     Raises:
-        BuildError: it cannot be configured.
+        BuildError: it cannot be configured, or CMake left a feature out that was asked for.
         ConfigError: the file of unit costs is wrong.
     """
     folders = [source / Path(pattern).parent for pattern in package.build.fresh if "*" not in pattern]
     if not all((folder / "build.ninja").exists() for folder in folders):
         what = f"configuring of {package.name} {package.version}"
         process.run([python, *package.build.configure], env=env, cwd=source, log=log, what=what)
+    for folder in folders:
+        _check_features(package, folder, env, log)
     if not units.exists():
         return
     costs = read_costs(units)
@@ -70,3 +73,12 @@ def configure(
         if moved:
             giants = f", {moved.giants} large ones {moved.depth} at a time" if moved.giants else ""
             say(f"{moved.units} long units come first{giants}")
+
+
+def _check_features(package: Package, folder: Path, env: Mapping[str, str], log: Path) -> None:
+    cache = folder / "CMakeCache.txt"
+    off = switched_off(cache.read_text(errors="replace"), env) if cache.exists() else []
+    if off:
+        names = ", ".join(off)
+        msg = f"{package.name}: CMake switched {names} off, which recipe and variant {package.variant or '-'} ask for"
+        raise BuildError(msg, hint=f"what it did not find is in {log}; {folder} is kept", log=str(log))

@@ -15,6 +15,7 @@ from bringup.building.build_environment import build_environment, fill, package_
 from bringup.building.cmake_cache import refresh_stale
 from bringup.building.configure import check_parts, configure
 from bringup.building.recipe_hooks import load_hook, make_hook_context
+from bringup.building.unit_log import launcher_environment
 from bringup.context import Context, Outcome
 from bringup.errors import BringupError, BuildError
 from bringup.formats.wheel import WheelName, check_wheel, pack_wheel
@@ -89,6 +90,7 @@ def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -
     ]
     log, what = ctx.layout.log(step.id), f"build of {package.name} {package.version}"
     if package.build.configure:
+        env |= launcher_environment(env, ctx.layout.work(package.name), log)
         configure(
             package,
             folder,
