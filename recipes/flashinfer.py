@@ -35,11 +35,19 @@ FAMILIES = (
 LLAMA = tuple(name for name in FAMILIES if name not in {"mla", "topk"})
 HOPPER_ONLY = "prefill-fa3"
 
-# Modules include the headers of TVM-FFI, or until 0.3 those of torch.
+# Modules include the headers of TVM-FFI, or until 0.3 those of torch: then each change of a header compiles them again.
+# RECORD has the hash of each file of an installed torch. The C++ ABI is in the commands that torch writes.
 BINDING = """
+import hashlib
 from importlib.metadata import distributions
-found = {dist.name: dist.version for dist in distributions()}
-print("apache-tvm-ffi", found["apache-tvm-ffi"]) if "apache-tvm-ffi" in found else print("torch", found["torch"])
+found = {dist.metadata["Name"]: dist for dist in distributions()}
+if "apache-tvm-ffi" in found:
+    print("apache-tvm-ffi", found["apache-tvm-ffi"].version)
+else:
+    torch = found["torch"]
+    lines = (torch.read_text("RECORD") or "").splitlines()
+    used = sorted(line for line in lines if line.startswith(("torch/include/", "torch/version.py")))
+    print("torch", torch.version, hashlib.sha256("\\n".join(used).encode()).hexdigest())
 """
 
 INIT = '''"""FlashInfer kernels compiled ahead of time; FlashInfer finds them through this package."""

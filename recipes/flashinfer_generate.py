@@ -16,7 +16,7 @@ import importlib.util
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ def _beside(name: str) -> Any:
 
 
 ninja = _beside("flashinfer_ninja")
+torch_modules = _beside("flashinfer_torch_modules")
 
 
 def make_wheel(source: Path, out: Path) -> str:
@@ -82,6 +83,8 @@ def point_flashinfer_at(source: Path, state: Path) -> None:
     env.FLASHINFER_GEN_SRC_DIR = state / "generated"
     for folder in (env.FLASHINFER_JIT_DIR, env.FLASHINFER_GEN_SRC_DIR):
         folder.mkdir(parents=True, exist_ok=True)
+    if torch_modules.needed():
+        torch_modules.spread(env)
 
 
 def wanted_specs(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -105,28 +108,39 @@ def _full_specs() -> Iterator[tuple[str, Any]]:
 
 
 def _family_specs(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    maker = torch_modules.Maker() if torch_modules.needed() else Maker()
     for family in options["families"]:
         if family in SINGLE:
-            yield family, _makers(family)(f"gen_{family}_module")()
+            yield family, maker.single(family)
         elif family == "activation":
             for name in options["activations"]:
-                yield family, _makers(family)("gen_act_and_mul_module")(name)
+                yield family, maker.activation(name)
         else:
-            for spec in _attention_specs(family, options):
-                yield family, spec
+            for function, arguments in _attention_calls(family, options):
+                yield family, maker.attention(function, **arguments)
 
 
-def _makers(family: str) -> Callable[[str], Any]:
-    """Return a look-up of FlashInfer's functions for one family; they moved to flashinfer.jit with 0.4."""
-    name = f"flashinfer.{family}"
-    if importlib.util.find_spec(f"flashinfer.jit.{family}") and family != "activation":
-        name = f"flashinfer.jit.{family}"
-    module = importlib.import_module(name)
-    return lambda function: getattr(module, function)
+class Maker:
+    """Asks FlashInfer's functions for the JitSpec of a module."""
+
+    def single(self, family: str) -> Any:
+        """The module of a family that has one; its function moved to flashinfer.jit with 0.4."""
+        here = f"flashinfer.jit.{family}"
+        module = importlib.import_module(here if importlib.util.find_spec(here) else f"flashinfer.{family}")
+        return getattr(module, f"gen_{family}_module")()
+
+    def activation(self, name: str) -> Any:
+        """The module of one activation."""
+        module: Any = importlib.import_module("flashinfer.activation")
+        return module.gen_act_and_mul_module(name)
+
+    def attention(self, function: str, **arguments: Any) -> Any:
+        """The module that one function of flashinfer.jit.attention makes of `arguments`."""
+        return getattr(importlib.import_module("flashinfer.jit.attention"), function)(**arguments)
 
 
-def _attention_specs(family: str, options: Mapping[str, Any]) -> Iterator[Any]:
-    attention: Any = importlib.import_module("flashinfer.jit.attention")
+def _attention_calls(family: str, options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a function of flashinfer.jit.attention and its arguments for each module of `family`."""
     for query, store in _dtype_pairs(options):
         int32 = _dtype("i32")
         types = {"dtype_q": _dtype(query), "dtype_kv": _dtype(store), "dtype_o": _dtype(query), "dtype_idx": int32}
@@ -134,7 +148,7 @@ def _attention_specs(family: str, options: Mapping[str, Any]) -> Iterator[Any]:
             if store != query:
                 continue  # FlashInfer has no MLA kernels for 8-bit keys and values (aot.py, gen_attention)
             for backend in ("fa2", "fa3") if options["hopper"] else ("fa2",):
-                yield attention.gen_batch_mla_module(backend=backend, **types, **MLA_DIMS, use_profiler=False)
+                yield "gen_batch_mla_module", {"backend": backend, **types, **MLA_DIMS, "use_profiler": False}
             continue
         for dims, window, cap in product(options["head_dims"], options["sliding_window"], options["logits_soft_cap"]):
             shape = {
@@ -145,14 +159,14 @@ def _attention_specs(family: str, options: Mapping[str, Any]) -> Iterator[Any]:
                 "use_logits_soft_cap": cap,
             }
             if family == "decode":
-                yield attention.gen_batch_decode_module(**types, **shape)
+                yield "gen_batch_decode_module", {**types, **shape}
                 continue
             backend = family.removeprefix("prefill-")
             if backend == "fa3" and store != query:
                 if dims[0] not in FP8_FA3_DIMS:
                     continue
                 types = {**types, "dtype_q": _dtype(store)}  # fa3 has no mixed precision: the query is cast
-            yield attention.gen_batch_prefill_module(backend=backend, **types, **shape, use_fp16_qk_reduction=False)
+            yield "gen_batch_prefill_module", {"backend": backend, **types, **shape, "use_fp16_qk_reduction": False}
 
 
 def _dtype_pairs(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

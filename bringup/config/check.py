@@ -130,6 +130,9 @@ def _check_recipe(
     for index, overlay in enumerate(recipe.when):
         key = f"when[{index}]"
         yield from _ranges(file, key, version=overlay.version, cuda=overlay.cuda, capability=overlay.capability)
+        for name in overlay.built_against:
+            if name not in recipe.needs:
+                yield Problem(file=file, key=f"{key}.built_against", text=f"{name!r} is not in needs")
         for name in overlay.gpus:
             wrong = exists("GPU", name, gpus)
             if wrong:

@@ -136,6 +136,7 @@ class Package:
         needs: packages of the stack it needs.
         native_code: machine code that its files must hold.
         built: False for a published wheel that is installed as the lock pins it.
+        built_against: packages of the stack whose binary interface enters the build.
         notes: what overlays say.
         warnings: what overlays warn of.
     """
@@ -153,6 +154,7 @@ class Package:
     needs: tuple[str, ...]
     native_code: tuple[NativeCode, ...]
     built: bool
+    built_against: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -208,6 +208,7 @@ class Overlay(Table, frozen=True, kw_only=True):
         config_settings: PEP 517 settings added.
         toolkit_groups: parts of the CUDA toolkit added.
         tools: other programs that must be there, added.
+        built_against: packages of `needs` whose binary interface enters the build, added.
         backend: backend that replaces the recipe's.
         note: shown in the plan when the overlay applies.
         warn: the note is a warning.
@@ -224,6 +225,7 @@ class Overlay(Table, frozen=True, kw_only=True):
     config_settings: dict[str, str] = {}
     toolkit_groups: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    built_against: tuple[Name, ...] = ()
     backend: Backend | None = None
     note: str = ""
     warn: bool = False

@@ -36,18 +36,19 @@ def run(package: Package, step: Step, ctx: Context) -> Outcome:
     what = f"build environment of {package.name}"
     ctx.uv("venv", "--quiet", "--python", python.executable, place, step=step, error=PrepareError, what=what)
     pins = _requirements(package, ctx, place)
-    wheels = [
-        wheel
-        for name in needed_packages(package, ctx.plan.packages)
-        if ctx.plan.packages[name].built
-        for wheel in ctx.store.lookup(ctx.plan.fingerprints[name]).wheels
-    ]
+    ours = [name for name in needed_packages(package, ctx.plan.packages) if ctx.plan.packages[name].built]
+    found = {name: ctx.store.lookup(ctx.plan.fingerprints[name]).wheels for name in ours}
+    wheels = [wheel for name in ours for wheel in found[name]]
     for arguments in (["--require-hashes", "-r", str(pins)] if pins else [], [str(wheel) for wheel in wheels]):
         if arguments:
             ctx.uv(
                 "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", *arguments,
                 step=step, error=PrepareError, what=what,
             )  # fmt: skip
+    missing = [name for name in ours if not found[name]]
+    if missing:  # prepared before they were built; not complete, so that the build makes it again
+        note = f"{_count(place)} distributions; to be made again with {', '.join(missing)}"
+        return Outcome(note=note, outputs=(place / COMPLETE,))
     write_atomic(place / COMPLETE, step.fingerprint + "\n")
     return Outcome(note=f"{_count(place)} distributions", outputs=(place / COMPLETE,))
 

@@ -28,6 +28,8 @@ from bringup.verify import static
 from bringup.verify.native_code import check_native_code
 
 LEVELS = Path(static.__file__).parent / "levels"
+PREBUILT = "sglang-kernels"
+RUN_TIME = ("triton", "inductor")  # compilers of Python kernels; their launchers are built at run time otherwise
 WITHOUT_GPU = (LevelName.STATIC, LevelName.IMPORT)
 SCRIPTS = {
     LevelName.TORCH: "torch_level.py",
@@ -126,7 +128,15 @@ def _run_level(name: LevelName, step: Step, ctx: Context, options: Options, devi
     if reason:
         check = Check(id=f"{name}.gpu", status=Status.SKIPPED, required=True, why=reason)
         return level_from_checks(name, (check,), seconds=0.0)
-    return _script(name, SCRIPTS[name], step, ctx, options, _Setup(arguments=options.arguments.get(name, ())))
+    arguments = (*options.arguments.get(name, ()), *_allowed(name, ctx))
+    return _script(name, SCRIPTS[name], step, ctx, options, _Setup(arguments=arguments))
+
+
+def _allowed(name: LevelName, ctx: Context) -> tuple[str, ...]:
+    """Return what the sglang level lets pass: what only `sglang-kernels` would bring along, if it is not there."""
+    if name is not LevelName.SGLANG or PREBUILT in ctx.plan.packages:
+        return ()
+    return tuple(word for compiler in RUN_TIME for word in ("--allow-compiler", compiler))
 
 
 def unable(name: LevelName, ctx: Context, devices: Sequence[Device]) -> str:
@@ -244,6 +254,8 @@ def level_environment(ctx: Context, place: Path) -> dict[str, str]:
     env["VIRTUAL_ENV"] = str(place)
     if ctx.tools.cuda:
         env["CUDA_HOME"] = str(ctx.tools.cuda.root)
+        # Triton links its launchers with -lcuda; a driver may come without the name that a linker looks for.
+        env["LIBRARY_PATH"] = str(ctx.tools.cuda.root / "lib64/stubs")
     env |= {"CC": str(place / "bin/gcc"), "CXX": str(place / "bin/g++")}
     env["HF_HUB_OFFLINE"] = "1"
     for package in ctx.plan.packages.values():

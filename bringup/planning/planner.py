@@ -146,7 +146,7 @@ def wheel_fingerprints(
             continue
         against = {
             need: prints[need].value if need in prints else _pin(packages[need], lock)
-            for need in package.recipe.built_against
+            for need in package.built_against
             if need in packages
         }
         inputs = build_inputs(

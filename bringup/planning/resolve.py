@@ -192,6 +192,7 @@ def _resolve_package(
         needs=needs,
         native_code=_native_code(recipe, target, version, published=isinstance(source, WheelSource)),
         built=built,
+        built_against=(*recipe.built_against, *(name for one in overlays for name in one.built_against)),
         notes=tuple(
             line
             for line in (

@@ -2,6 +2,7 @@
 
 `git apply` works on copies of the touched files in a folder that is no repository, beside the tree. That the tree lies
 inside some repository can therefore not make git skip files, as it silently does for paths outside its current folder.
+Where there is no git, which a node of an air-gapped cluster may lack, the same is done without it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bringup.errors import PatchError
-from bringup.formats.patch import PatchFile, read_patch
+from bringup.formats.patch import Change, PatchFile, read_patch
+from bringup.formats.patch_apply import HunkMisfitError, apply_to_text
 from bringup.system import process
 from bringup.system.fs import storage_errors
 from bringup.system.gitcommand import git_environment
@@ -81,23 +83,58 @@ def _refuse_symlinked_folders(tree: Path, path: Path, patch: PatchFile) -> None:
 def _apply(
     path: Path, patch: PatchFile, tree: Path, work: Path, *, env: Mapping[str, str], log: Path | None
 ) -> AppliedPatch:
-    # Without a repository around it, git takes the work folder itself as the root of all paths.
-    outside = git_environment(env) | {"GIT_CEILING_DIRECTORIES": str(work.parent.resolve())}
     lines: list[str] = []
-    done = process.run(
-        ["git", "apply", "--verbose", "--whitespace=nowarn", path.absolute()],
-        env=outside,
-        cwd=work,
-        log=log,
-        check=False,
-        error=PatchError,
-        what=f"git apply {path.name}",
-        on_line=lines.append,
-    )
-    if done.returncode != 0:
+    if shutil.which("git", path=env.get("PATH")):
+        # Without a repository around it, git takes the work folder itself as the root of all paths.
+        outside = git_environment(env) | {"GIT_CEILING_DIRECTORIES": str(work.parent.resolve())}
+        done = process.run(
+            ["git", "apply", "--verbose", "--whitespace=nowarn", path.absolute()],
+            env=outside,
+            cwd=work,
+            log=log,
+            check=False,
+            error=PatchError,
+            what=f"git apply {path.name}",
+            on_line=lines.append,
+        )
+        failed = done.returncode != 0
+    else:
+        lines += apply_without_git(patch, work)
+        failed = any(line.startswith("error: ") for line in lines)
+    if failed:
         raise explain(path, patch, tree=tree, work=work, output=lines, log=log)
     offsets = tuple(found[0] for line in lines if (found := _OFFSET.match(line)))
     return AppliedPatch(name=path.name, title=patch.title, files=patch.paths, offsets=offsets)
+
+
+def apply_without_git(patch: PatchFile, folder: Path) -> list[str]:
+    """Apply `patch` to the files in `folder`; returns lines in the words of `git apply --verbose`.
+
+    Modes and binary content are beyond it: such a patch is refused.
+    """
+    said: list[str] = []
+    for file in patch.files:
+        old, new = folder / file.old, folder / file.new
+        if file.binary:
+            return [*said, f"error: {file.new or file.old}: binary content can be patched with git only"]
+        if file.old and not old.is_file():
+            return [*said, f"error: {file.old}: No such file or directory"]
+        if file.change is Change.ADD and new.exists():
+            return [*said, f"error: {file.new}: already exists in working directory"]
+        text = old.read_bytes().decode("utf-8", "surrogateescape") if file.old else ""
+        try:
+            after, moved = apply_to_text(text, file)
+        except HunkMisfitError as misfit:
+            return [*said, f"error: patch failed: {file.old or file.new}:{misfit.hunk.old_start}"]
+        said += moved
+        if file.new:
+            new.parent.mkdir(parents=True, exist_ok=True)
+            new.write_bytes(after.encode("utf-8", "surrogateescape"))
+            if file.old and file.new != file.old:
+                shutil.copymode(old, new)
+        if file.change in (Change.DELETE, Change.RENAME):
+            old.unlink()
+    return said
 
 
 def _copy(source: Path, dest: Path, names: Iterable[str]) -> None:

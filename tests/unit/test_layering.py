@@ -67,7 +67,7 @@ ALSO = {part: {"invoke"} for part in FRONT | {"tasks", "cli"}}
 CARRIED = (PACKAGE / "verify" / "levels", PACKAGE / "bundling" / "carried")
 
 # Scripts of hooks that run in the Python of a build or target environment.
-RUN_ELSEWHERE = {"flashinfer_generate.py", "sglang_kernels_prebuild.py"}
+RUN_ELSEWHERE = {"flashinfer_generate.py", "flashinfer_torch_modules.py", "sglang_kernels_prebuild.py"}
 
 # Modules and names of `os` that reach outside the process; bringup.system wraps them.
 OUTSIDE = {"subprocess", "socket", "ssl", "http", "urllib.request", "ftplib", "pty", "multiprocessing", "asyncio"}

@@ -6,6 +6,7 @@ The top of this file imports nothing heavy: SGLang's own processes import it aga
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import random
 import time
@@ -36,6 +37,15 @@ REPORTED = (
 """Server arguments and states that are evidence; the rest of get_server_info() is noise."""
 
 
+NEWER = frozenset({"disable_piecewise_cuda_graph"})
+"""Arguments that not every SGLang has, and without which it does what they ask for: 0.4.6 has no piecewise graphs."""
+
+
+def known_arguments(arguments: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    """Leave out those of `NEWER` that this SGLang's ServerArgs, whose fields are given, does not have."""
+    return {key: value for key, value in arguments.items() if key not in NEWER or key in fields}
+
+
 def engine_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of `sglang.Engine` for these options."""
     arguments: dict[str, Any] = {
@@ -63,7 +73,7 @@ def engine_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def server_facts(engine: Any) -> dict[str, Any]:
-    """What the engine says about itself: the reported arguments and its memory."""
+    """What the engine says about itself: the reported arguments and its memory, which 0.4.6 does not tell."""
     info = engine.get_server_info()
     states = info.get("internal_states") or [{}]
     facts = {key: info[key] for key in REPORTED if key in info}
@@ -125,7 +135,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     import sglang  # type: ignore[import-not-found]  # noqa: PLC0415 - timed, and not wanted in spawned processes
 
     document["import_s"] = time.time() - before
-    arguments = engine_arguments(options)
+    from sglang.srt.server_args import ServerArgs  # type: ignore[import-not-found]  # noqa: PLC0415 - as above
+
+    names = [field.name for field in dataclasses.fields(ServerArgs)]
+    document["piecewise"] = "disable_piecewise_cuda_graph" in names
+    arguments = known_arguments(engine_arguments(options), names)
     document["arguments"] = arguments
     engine = sglang.Engine(**arguments)
     document["ready_s"] = time.time() - options.started

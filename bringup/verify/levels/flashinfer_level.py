@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch  # type: ignore[import-not-found]
 
 if TYPE_CHECKING:
     from bringup.verify.levels import flashinfer_kernels as kernels
-    from bringup.verify.levels import jit_caches, level_io, llama_step, small_llama, torch_level
+    from bringup.verify.levels import jit_caches, level_io, llama_step, nvcc_watch, small_llama, torch_level
 else:
     import flashinfer_kernels as kernels
     import jit_caches
     import level_io
     import llama_step
+    import nvcc_watch
     import small_llama
     import torch_level
 
@@ -82,7 +85,8 @@ def guarded(result: level_io.Result, name: str, body: Callable[[], None], *, req
     try:
         body()
     except Exception as error:  # noqa: BLE001 - any failure of a kernel is a finding
-        module = getattr(getattr(error, "spec", None), "name", "")
+        # FlashInfer names it in the error's spec, the patched 0.2.5 in the error itself.
+        module = getattr(getattr(error, "spec", None), "name", "") or getattr(error, "module", "")
         text = traceback.format_exc() + (f"\nmissing module: {module}" if module else "")
         if module and not required:
             result.skip(name, f"the module {module} was not built ahead", required=False)
@@ -106,7 +110,7 @@ def graphs(result: level_io.Result, flashinfer: Any) -> None:
     guarded(result, "tensor-core.run", lambda: one(True, "tensor-core."))
 
 
-def level(result: level_io.Result, options: argparse.Namespace) -> None:
+def level(result: level_io.Result, options: argparse.Namespace, watch: nvcc_watch.NvccWatch) -> None:
     """All checks of the level."""
     if not level_io.require_gpu(result, torch):
         return
@@ -132,6 +136,10 @@ def level(result: level_io.Result, options: argparse.Namespace) -> None:
             )
         guarded(result, "bandwidth", lambda: kernels.bandwidth(result, flashinfer))
     torch_level.check_caches(result, before, folders, harvest=options.harvest)
+    if not options.harvest and not options.allow_jit:
+        starts = watch.starts()
+        why = f"nvcc was started {len(starts)} times: {starts[0][:200]}" if starts else "nvcc was not started"
+        result.add("no-nvcc", not starts, why, evidence={"starts": starts[:5]})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,7 +155,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["FLASHINFER_USE_CUDA_NORM"] = "1"
 
     def body(result: level_io.Result) -> None:
-        level(result, options)
+        with tempfile.TemporaryDirectory(prefix="flashinfer-level-") as folder:
+            level(result, options, nvcc_watch.NvccWatch(Path(folder), os.environ))
 
     return level_io.run_level("flashinfer", body, out=options.json, limit_s=options.time_limit)
 

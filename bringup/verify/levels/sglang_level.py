@@ -39,6 +39,9 @@ ENGINE_ENV = {
     "TOKENIZERS_PARALLELISM": "false",
     # Without it FlashInfer compiles its norms in-process with CuTe DSL, although the built ones are there.
     "FLASHINFER_USE_CUDA_NORM": "1",
+    # DeepGEMM compiles its fp8 kernels with nvcc at start; a llama in bf16 has none. The name until 0.4, and later.
+    "SGL_ENABLE_JIT_DEEPGEMM": "0",
+    "SGLANG_ENABLE_JIT_DEEPGEMM": "0",
 }
 
 
@@ -140,12 +143,13 @@ def level(result: level_io.Result, options: argparse.Namespace, work: Path) -> N
     }
     flags = [] if options.piecewise else ["--no-piecewise"]
     graph = session.engine("graph", task, *flags, tp=options.tp)
-    if engine_report.report_engine(result, graph, harvest=options.harvest):
+    allow = options.allow_compiler
+    if engine_report.report_engine(result, graph, harvest=options.harvest, allow=allow):
         engine_report.report_graphs(result, graph, piecewise=options.piecewise)
         engine_report.report_tokens(result, "graph.tokens", reference["tokens"], graph.document["tokens"], reference)
         engine_report.report_logprobs(result, graph, reference)
     eager = session.engine("eager", task, "--eager", tp=options.tp)
-    if engine_report.report_engine(result, eager, harvest=options.harvest):
+    if engine_report.report_engine(result, eager, harvest=options.harvest, allow=allow):
         engine_report.report_tokens(result, "eager.tokens", reference["tokens"], eager.document["tokens"], reference)
     if graph.ready and eager.ready:
         engine_report.report_tokens(
@@ -154,7 +158,7 @@ def level(result: level_io.Result, options: argparse.Namespace, work: Path) -> N
         engine_report.report_speed(result, graph, eager)
     if options.tp > 1 and graph.ready:
         single = session.engine("tp1", {**task, "logprobs": False, "batches": []}, *flags, tp=1)
-        if engine_report.report_engine(result, single, harvest=options.harvest):
+        if engine_report.report_engine(result, single, harvest=options.harvest, allow=allow):
             engine_report.report_tokens(
                 result, f"tp{options.tp}-equals-tp1", single.document["tokens"], graph.document["tokens"], reference
             )
@@ -170,6 +174,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cuda-graph-max-bs", type=int)
     parser.add_argument("--no-piecewise", dest="piecewise", action="store_false")
     parser.add_argument("--allow-jit", action="store_true", help="let FlashInfer compile what was not built ahead")
+    parser.add_argument(
+        "--allow-compiler",
+        action="append",
+        default=[],
+        choices=sorted(engine_report.COMPILERS),
+        help="let this compiler of Python kernels work at run time, where nothing was built ahead for it; repeatable",
+    )
     parser.add_argument("--harvest-into", type=Path, help="with --harvest: where what was compiled is copied")
     parser.add_argument("--work", type=Path, help="folder for logs and the checkpoint; a temporary one otherwise")
     options = parser.parse_args(argv)
