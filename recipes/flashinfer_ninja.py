@@ -53,7 +53,8 @@ class Module:
         # Until 0.3 outputs are relative to FlashInfer's cache folder, later they are absolute.
         text = ninja.read_text().replace("$name/$name.so", str(self.library)).replace(" $name/", f" {self.folder}/")
         for old, new in moved.items():
-            text = text.replace(f" {old}/", f" {new}/")
+            for before in (" ", " -I", " -L"):
+                text = text.replace(f"{before}{old}/", f"{before}{new}/")
         self._lines = text.splitlines()
         self.units = sorted(self._find_units(costs), key=lambda unit: (-unit["cpu_seconds"], unit["name"]))
 

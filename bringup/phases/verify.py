@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +18,15 @@ from bringup.errors import VerifyError
 from bringup.formats.wheel import WheelName
 from bringup.formats.wheel_installed import record_of_installed
 from bringup.model.hooks import Progress
-from bringup.model.plan import Step
+from bringup.model.plan import Package, Step
 from bringup.model.recipe import NativeCode
 from bringup.model.verify import Check, Level, LevelName, Status, VerifyReport, level_from_checks
 from bringup.system import process
 from bringup.system.fs import make_dir, read_json, remove_tree, write_json
 from bringup.system.gpus import Device, visible_devices
 from bringup.verify import static
+from bringup.verify.installed import is_library, read_libraries
+from bringup.verify.linkage import check_abi, torch_exports
 from bringup.verify.native_code import check_native_code
 
 LEVELS = Path(static.__file__).parent / "levels"
@@ -167,16 +169,19 @@ def static_checks(ctx: Context, step: Step) -> tuple[Check, ...]:
             rules = _rules_for(ctx.plan.packages[name].native_code, files, len(group))
             wheels.append(static.OurWheel(path=wheel, distribution=distribution, native_code=rules_of(rules, ctx)))
     checks = static.check_static(site, wheels)
-    published = [package for package in ctx.plan.packages.values() if not package.built and package.native_code]
-    return checks + tuple(
-        check_native_code(
-            package.distribution,
-            rules_of(package.native_code, ctx),
-            record_of_installed(site, package.distribution),
-            lambda name: nullcontext(site / name),
-        )
-        for package in published
-    )
+    published = [package for package in ctx.plan.packages.values() if not package.built]
+    return checks + tuple(check for package in published for check in _published_checks(package, site, ctx))
+
+
+def _published_checks(package: Package, site: Path, ctx: Context) -> Iterator[Check]:
+    """Examine a published package: its GPU code, and that it fits the PyTorch of the environment."""
+    files = record_of_installed(site, package.distribution)
+    if package.native_code:
+        rules = rules_of(package.native_code, ctx)
+        yield check_native_code(package.distribution, rules, files, lambda name: nullcontext(site / name))
+    if "pytorch" in package.built_against:
+        elves, _ = read_libraries(site / file for file in files if is_library(file))
+        yield check_abi(package.distribution, elves, torch_exports(site), site_packages=site)
 
 
 def _rules_for(rules: Sequence[NativeCode], files: Iterable[str], wheels: int) -> Sequence[NativeCode]:

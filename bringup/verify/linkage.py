@@ -15,6 +15,9 @@ from bringup.verify.native_code import shorten
 # Itanium C++ ABI: names, type information, vtables and guards in the namespaces c10, at, torch and caffe2; and the
 # C functions of PyTorch's stable and Python interfaces.
 TORCH_SYMBOL = re.compile(r"_Z(?:T[A-Z]|GV)?N[KVO]*(?:3c10|2at|5torch|6caffe2)|aoti_torch_|THP[A-Z]")
+# std::string in mangled names, as a reference or a last argument: before gcc 5, and since.
+OLD_STRING = "RKSs"
+NEW_STRING = "St7__cxx1112basic_string"
 _GLIBC = re.compile(r"GLIBC_(\d+(?:\.\d+)*)")
 
 
@@ -124,7 +127,7 @@ def check_abi(
         file, names_ = next(iter(missing.items()))
         status = Status.FAIL
         why = f"{count} of {len(wanted)} symbols are not in this environment's PyTorch; {file} wants {names_[0]}"
-        why += ": it was built for another PyTorch"
+        why += f": {_other_abi(missing, exports) or 'it was built for another PyTorch'}"
     else:
         status, why = (
             Status.OK,
@@ -139,6 +142,24 @@ def check_abi(
             "missing": count,
             "first_missing": {file: names[:5] for file, names in list(missing.items())[:5]},
         },
+    )
+
+
+def _other_abi(missing: Mapping[str, Sequence[str]], exports: frozenset[str]) -> str:
+    """Return a sentence if the missing symbols differ from PyTorch's own by the C++ ABI of std::string; else ""."""
+    wants_old, wants_new = (
+        any(sign in name for names in missing.values() for name in names) for sign in (OLD_STRING, NEW_STRING)
+    )
+    has_new = any(NEW_STRING in name for name in exports)
+    if wants_old and not wants_new and has_new:
+        wanted, there, value = "old", "new", 0
+    elif wants_new and not has_new:
+        wanted, there, value = "new", "old", 1
+    else:
+        return ""
+    return (
+        f"it was linked against a PyTorch with the {wanted} C++ ABI (_GLIBCXX_USE_CXX11_ABI={value}) and this one has "
+        f"the {there} one; build PyTorch in a variant of the {wanted} ABI"
     )
 
 

@@ -42,6 +42,7 @@ index 1111111..2222222 100644
 TAIL = "-- \n2.39.5\n\n"
 TEN = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 ENV = base_environment()
+WITHOUT_GIT = ENV | {"PATH": "/nonexistent"}
 
 
 def patch_text(diff: str = DIFF, head: str = HEAD) -> bytes:
@@ -354,6 +355,43 @@ def test_failure_in_the_middle_of_writing_is_undone(tmp_path: Path):
     assert snapshot(tree) == seen
 
 
+# ---- without git --------------------------------------------------------------------------------------------------
+
+
+def test_a_series_applies_without_git_as_with_it(tmp_path: Path):
+    old = {"a.py": numbered(), "gone.txt": "gone\n", "moved.txt": numbered(one="1"), "end": "a\nb"}
+    mid = {"a.py": numbered(two="TWO"), "new/file.sh": "new\n", "m/moved.txt": numbered(one="1"), "end": "a\nb\n"}
+    new = mid | {"a.py": numbered(two="2", nine="NINE"), "new/file.sh": "newer\n", "end": "a\nc"}
+    series = [make_patch(tmp_path, old, mid, name="0001.patch"), make_patch(tmp_path, mid, new, name="0002.patch")]
+    for folder, env in (("with", ENV), ("without", WITHOUT_GIT)):
+        write(tmp_path / folder, old)
+        applied = apply_series(tmp_path / folder, series, env=env)
+        assert [patch.offsets for patch in applied] == [(), ()]
+    assert {name: data.decode() for name, (data, _) in snapshot(tmp_path / "without").items()} == new
+    assert snapshot(tmp_path / "without") == snapshot(tmp_path / "with")
+
+
+def test_offsets_and_reasons_are_those_of_git(tmp_path: Path):
+    patch = make_patch(tmp_path, {"a": numbered()}, {"a": numbered(five="FIVE")})
+    write(tmp_path / "tree", {"a": "zero\n" * 7 + numbered()})
+    (applied,) = apply_series(tmp_path / "tree", [patch], env=WITHOUT_GIT)
+    assert applied.offsets == ("Hunk #1 succeeded at 9 (offset 7 lines)",)
+    write(tmp_path / "other", {"a": numbered(six="SECHS")})
+    for env in (ENV, WITHOUT_GIT):
+        with pytest.raises(PatchError, match=r"a, hunk 1 of 1 .*line 6 should be `six`, there is `SECHS`"):
+            apply_series(tmp_path / "other", [patch], env=env)
+        with pytest.raises(PatchError, match="a: there is no such file"):
+            apply_series(tmp_path, [patch], env=env)
+
+
+def test_binary_content_is_refused_without_git(tmp_path: Path):
+    patch = make_patch(tmp_path, {"a": "x\n"}, {"a": "x\0y\n"})
+    write(tmp_path / "tree", {"a": "x\n"})
+    with pytest.raises(PatchError, match="binary content can be patched with git only"):
+        apply_series(tmp_path / "tree", [patch], env=WITHOUT_GIT)
+    assert (tmp_path / "tree/a").read_text() == "x\n"
+
+
 LINES = st.lists(st.sampled_from(["a", "b", "c", "", "  d", "-- ", "@@ -1 +1 @@", "diff --git a/x b/x", "+e", "-f"]), max_size=12)  # fmt: skip  # noqa: E501
 
 
@@ -373,6 +411,9 @@ def test_what_git_writes_is_read_and_applied(
     write(tmp_path / "tree", before)
     apply_series(tmp_path / "tree", [patch], env=ENV)
     assert (tmp_path / "tree/x").read_text() == after["x"]
+    write(tmp_path / "other", before)
+    apply_series(tmp_path / "other", [patch], env=WITHOUT_GIT)
+    assert (tmp_path / "other/x").read_text() == after["x"]
     added = sum(len(hunk.after) - len(hunk.before) for hunk in file.hunks)
     assert added == line_count(after["x"]) - line_count(before["x"])
 

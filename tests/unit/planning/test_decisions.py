@@ -112,6 +112,15 @@ def test_changed_order_of_flags_changes_nothing(tmp_path: Path):
     assert world.plan().step("alpha:build").decision == "reuse"
 
 
+def test_an_overlay_may_say_what_a_version_is_built_against(tmp_path: Path):
+    overlay = '[[when]]\nversion = "<2"\nbuilt_against = ["alpha"]'
+    world = built(
+        World(tmp_path, Recipe(name="alpha"), Recipe(name="beta", needs=("alpha",), built_against=(), text=overlay))
+    )
+    world.change("recipes/alpha.toml", 'sha256 = "0', 'sha256 = "1')
+    assert world.plan().step("beta:build").why == "changed since the last build: built against"
+
+
 def test_not_built_against_means_not_built_again(tmp_path: Path):
     world = built(World(tmp_path, Recipe(name="alpha"), Recipe(name="beta", needs=("alpha",), built_against=())))
     world.change("recipes/alpha.toml", 'sha256 = "0', 'sha256 = "1')

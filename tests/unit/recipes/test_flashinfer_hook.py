@@ -28,6 +28,7 @@ def load(name: str) -> Any:
 hook = load("flashinfer")
 generate = load("flashinfer_generate")
 ninja = load("flashinfer_ninja")
+torch_modules = load("flashinfer_torch_modules")
 
 
 def test_no_options_are_the_llama_set():
@@ -339,3 +340,67 @@ def test_a_wheel_is_made_by_the_backend_of_the_tree(tmp_path):
         sys.path[:] = before
         sys.modules.pop("own_backend", None)
     assert (tmp_path / "a-1-py3-none-any.whl").read_bytes() == b"w"
+
+
+TORCH_NINJA = """ninja_required_version = 1.3
+cxx = c++
+nvcc = /cuda/bin/nvcc
+
+cflags = -DTORCH_EXTENSION_NAME=page -D_GLIBCXX_USE_CXX11_ABI=0 -O3
+cuda_cflags = -ccbin gcc -I/b/env/include -D_GLIBCXX_USE_CXX11_ABI=0 -gencode=arch=compute_90a,code=sm_90a
+ldflags = -shared -L/b/env/torch/lib -lc10
+
+rule cuda_compile
+  depfile = $out.d
+  deps = gcc
+  command = $nvcc --generate-dependencies-with-compile --dependency-output $out.d $cuda_cflags -c $in -o $out
+
+rule link
+  command = $cxx $in $ldflags -o $out
+
+build page.cuda.o: cuda_compile /s/csrc/page.cu
+build page_ops.cuda.o: cuda_compile /s/csrc/flashinfer_page_ops.cu
+
+build page.so: link page.cuda.o page_ops.cuda.o
+
+default page.so
+"""
+
+
+def test_a_ninja_file_of_torch_becomes_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FLASHINFER_EXTRA_CUDAFLAGS", "-objtemp")
+    monkeypatch.setenv("FLASHINFER_EXTRA_LDFLAGS", "-Wl,-s")
+    folder = tmp_path / "modules/page"
+    folder.mkdir(parents=True)
+    (folder / "build.ninja").write_text(TORCH_NINJA)
+    spec = torch_modules.Spec(folder)
+    spec.write_ninja()
+    text = spec.ninja_path.read_text()
+    assert "code=sm_90a -objtemp\n" in text
+    assert "-lc10 -Wl,-s\n" in text
+    assert "default" not in text
+    costs = [{"source": "*", "cpu_seconds": 1, "memory_mib": 1}]
+    module = ninja.Module("page", spec.name, spec.ninja_path, costs, moved={"/b/env": "/w/env"})
+    assert [unit["object"] for unit in module.units] == [f"{folder}/page_ops.cuda.o", f"{folder}/page.cuda.o"]
+    assert module.library == folder / "page.so"
+    written = module.ninja_text("k", 10)
+    assert f"build {folder}/page.so: link {folder}/page.cuda.o {folder}/page_ops.cuda.o" in written
+    other = ninja.Module("page", spec.name, spec.ninja_path, costs, moved={})
+    assert module.key(tmp_path) != other.key(tmp_path)
+
+
+def test_the_cxx_abi_is_part_of_a_modules_key(tmp_path: Path):
+    keys = set()
+    for value in ("0", "1"):
+        folder = tmp_path / value / "page"
+        folder.mkdir(parents=True)
+        (folder / "build.ninja").write_text(TORCH_NINJA.replace("ABI=0", f"ABI={value}"))
+        spec = torch_modules.Spec(folder)
+        spec.write_ninja()
+        moved = {str(tmp_path / value): "/m"}
+        keys.add(
+            ninja.Module(
+                "page", "page", spec.ninja_path, [{"source": "*", "cpu_seconds": 1, "memory_mib": 1}], moved=moved
+            ).key(tmp_path)
+        )
+    assert len(keys) == 2

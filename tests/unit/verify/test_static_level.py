@@ -272,3 +272,23 @@ def test_of_two_libraries_with_one_name_the_nearer_one(tmp_path):
 def test_a_glob_that_is_none_is_named():
     with pytest.raises(ConfigError, match=r"\[z-a\]"):
         matches("a/[z-a].so", "a/b.so")
+
+
+OLD = "_ZN3c106detail14torchCheckFailEPKcS2_jRKSs"
+NEW = "_ZN3c106detail14torchCheckFailEPKcS2_jRKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
+
+
+@pytest.mark.parametrize(
+    ("wants", "has", "words"),
+    [
+        (OLD, NEW, "linked against a PyTorch with the old C++ ABI (_GLIBCXX_USE_CXX11_ABI=0)"),
+        (NEW, OLD, "linked against a PyTorch with the new C++ ABI (_GLIBCXX_USE_CXX11_ABI=1)"),
+        ("_ZN3c107anotherEv", NEW, "it was built for another PyTorch"),
+    ],
+)
+def test_the_other_cxx_abi_is_named(wants, has, words, tree, site, system):
+    make_elf(site / "torch/lib/libc10.so", defined=["_ZN3c105ErrorE", "_ZNK2at6Tensor3dimEv", has])
+    make_elf(tree / "kern/ops/b.so", undefined=[wants])
+    check = verify(tree, site, system)["static.abi.kern"]
+    assert check.status is Status.FAIL
+    assert words in check.why

@@ -114,3 +114,44 @@ def test_speed_is_a_ratio_and_no_gain_is_a_warning(result):
     assert result.warnings == []
     engine_report.report_speed(result, slow, engine())
     assert len(result.warnings) == 1
+
+
+OLD_LOG = """\
+[2026-11-21 11:00:00] Capture cuda graph begin. This can take up to several minutes. avail mem=96.79 GB
+[2026-11-21 11:00:00] Capture cuda graph bs [1, 2, 4]
+Capturing batches (avail_mem=95.02 GB): 100%|##########| 3/3 [00:01<00:00,  2.70it/s]
+[2026-11-21 11:00:01] Capture cuda graph end. Time elapsed: 1.11 s. mem usage=0.21 GB. avail mem=94.99 GB.
+[2026-11-21 11:00:02] Prefill batch. #new-seq: 1, #new-token: 4, #cached-token: 0, token usage: 0.00, #queue-req: 0
+[2026-11-21 11:00:03] Decode batch. #running-req: 16, #token: 1516, token usage: 0.00, cuda graph: True, gen throughput (token/s): 3.20, #queue-req: 0
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "failed"),
+    [
+        ("", "", set()),
+        ("cuda graph: True", "cuda graph: False", {"decode-from-graph"}),
+        ("Capture cuda graph end", "Capture cuda graph failed", {"decode-graphs"}),
+        ("Capture cuda graph bs [1, 2, 4]", "", {"decode-graphs"}),
+    ],
+)
+def test_a_release_whose_api_tells_nothing_of_graphs(result, old, new, failed):
+    older = engine(log=OLD_LOG.replace(old, new), server={"cuda_graph_bs": None}, piecewise=False)
+    engine_report.report_graphs(result, older, piecewise=True)
+    assert {name for name, status in told(result).items() if status == "FAIL"} == failed
+    assert told(result)["piecewise-graphs"] == "SKIPPED"
+    assert "prefill-from-graph" not in told(result)
+    if not failed:
+        assert "3 decode graphs captured in 1.11 s, 0.21 GB" in result.checks[0]["why"]
+
+
+def test_compilers_of_python_kernels_may_be_let_pass_and_nvcc_never(result):
+    triton = jit_caches.Compiled(cache="triton", name="write_req_to_token_pool_triton", files=("k/x.cubin",))
+    engine_report.report_engine(result, engine(compiled=[triton]), harvest=False, allow=("triton",))
+    assert told(result)["no-compilation"] == "OK"
+    assert "write_req_to_token_pool_triton" in result.checks[-1]["why"]
+    module = jit_caches.Compiled(cache="flashinfer", name="norm", files=("90/cached_ops/norm/norm.so",))
+    engine_report.report_engine(result, engine(compiled=[triton, module]), harvest=False, allow=("triton",))
+    assert told(result)["no-compilation"] == "FAIL"
+    assert "norm" in result.checks[-1]["why"]
+    assert "write_req" not in result.checks[-1]["why"]
