@@ -169,7 +169,9 @@ def verify(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
         print(as_typed("\n".join([f"{report.target}  verification", *level_lines(report.levels)])))
         print(f"  evidence: {report.path}")
     if report.error is not None:
-        raise report.error
+        # The table has told the causes; the exit code and where the evidence is are left to say.
+        first, _, rest = report.error.message.partition(":\n")
+        raise report.error if flags["json"] or not rest else VerifyError(first, hint=report.error.hint)
     return None
 
 

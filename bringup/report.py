@@ -189,11 +189,24 @@ def nothing_to_do(plan: Plan) -> list[str]:
 
 
 def level_lines(levels: Sequence[Level]) -> list[str]:
-    """Return levels with those checks that are not plainly OK, and all of them for a failed level."""
+    """Return levels with those checks that are not plainly OK; what several checks say alike stands there once."""
     lines = []
     for level in levels:
-        lines.append(f"  {level.level:<11} {level.status:<8} {duration(level.seconds):>10}  {level.why}")
+        said = _in_brief(level)
+        lines.append(f"  {level.level:<11} {level.status:<8} {duration(level.seconds):>10}  {said}".rstrip())
+        shown_checks: dict[tuple[Status, str], list[str]] = {}
         for check in level.checks:
-            if check.status is not Status.OK or level.status is Status.FAIL:
-                lines.append(f"      {check.status:<8} {check.id}: {check.why}")
+            if check.status is not Status.OK and (check.status is Status.FAIL or check.why != level.why):
+                shown_checks.setdefault((check.status, check.why), []).append(check.id)
+        for (status, why), names in shown_checks.items():
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            lines.append(f"      {status:<8} {names[0]}{more}: {why}")
+        lines += [f"      warning  {text}" for text in level.warnings]
     return lines
+
+
+def _in_brief(level: Level) -> str:
+    if level.status is not Status.FAIL:
+        return level.why
+    failed = sum(check.status is Status.FAIL for check in level.checks)
+    return f"{failed} of {len(level.checks)} checks fail" if level.checks else level.why

@@ -22,7 +22,9 @@ LEVELS = {
     "tp": (0, "GPUs for level sglang, by tensor parallelism"),
     "mem-fraction-static": (0.0, "share of GPU memory for weights and KV cache at level sglang"),
     "cuda-graph-max-bs": (0, "largest batch size captured at level sglang"),
+    "allow-jit": (False, "let FlashInfer compile what was not built ahead; the level still fails, by name, if it does"),
     "harvest": (False, "warn of what is compiled at run time, by name, instead of failing on it"),
+    "time-limit": (0.0, "seconds that each level on the GPU may take"),
 }
 DOCTOR = {
     "env": ("", "an existing environment to examine: its folder, or its bin/python"),
@@ -178,7 +180,7 @@ for body, groups in (
     (patch, (TARGET, RUN)),
     (prepare, (TARGET, RUN)),
     (install, (TARGET, RUN)),
-    (verify, ({**TARGET, "gpu": ("", TARGET["gpu"][1])}, RUN, LEVELS, JSON)),
+    (verify, ({**TARGET, "gpu": ("", TARGET["gpu"][1])}, LEVELS, JSON, DEBUG)),
     (lock, (STACK, DATA, DEBUG)),
     (
         diagnose,

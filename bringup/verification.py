@@ -23,6 +23,7 @@ from bringup.system.fs import read_json
 from bringup.system.layout import Layout, Settings
 from bringup.system.runlock import run_lock
 from bringup.verify.conflicts import plain
+from bringup.verify.levels import prompt_file
 from bringup.verify.native_code import NativeCode
 from bringup.verify.static import check_wheel_static
 
@@ -36,6 +37,10 @@ class Verification:
     path: Path
     document: Any
     error: BringupError | None
+
+
+# Tokens that level sglang decodes for a prompt (TOKENS of its script, which does not load outside its environment).
+TOKENS = 64
 
 
 def verify_environment(request: Request, settings: Settings, flags: Mapping[str, Any]) -> Verification:
@@ -99,16 +104,46 @@ def options_from(flags: Mapping[str, Any]) -> verify.Options:
             msg = f"--set-env {pair}: wants the form NAME=VALUE"
             raise UsageError(msg)
         variables[name] = value
-    sglang: list[str] = []
-    for flag in ("model", "prompts", "tp", "mem_fraction_static", "cuda_graph_max_bs"):
-        if flags.get(flag):
-            sglang += [f"--{flag.replace('_', '-')}", str(flags[flag])]
+    sglang = sglang_arguments(flags)
     common = ["--harvest"] if flags.get("harvest") else []
-    arguments = {name: [*common, *(sglang if name is LevelName.SGLANG else [])] for name in verify.SCRIPTS}
+    if flags.get("time_limit"):
+        common += ["--time-limit", str(flags["time_limit"])]
+    jit = ["--allow-jit"] if flags.get("allow_jit") else []
+    arguments = {
+        LevelName.TORCH: common,
+        LevelName.FLASHINFER: [*common, *jit],
+        LevelName.SGLANG: [*common, *jit, *sglang],
+    }
     require = _level(flags["require"]) if flags.get("require") else None
     if require and levels and require not in levels:
         levels = (*levels, require)
     return verify.Options(levels=levels, require=require, arguments=arguments, variables=variables)
+
+
+def sglang_arguments(flags: Mapping[str, Any]) -> list[str]:
+    """Return what level sglang's script is told, with paths that hold in another working directory.
+
+    Raises:
+        UsageError: a checkpoint or its prompts cannot be used, or one of the two is missing.
+    """
+    given = {name: Path(flags[name]).expanduser().absolute() for name in ("model", "prompts") if flags.get(name)}
+    if len(given) == 1:
+        msg = f"--{next(iter(given))} wants {'--prompts' if 'model' in given else '--model'} with it"
+        raise UsageError(msg, hint="a checkpoint needs prompts, JSON lines with `ids` or `text`")
+    if given:
+        try:
+            prompt_file.check(given["model"], given["prompts"], TOKENS)
+        except ValueError as exc:
+            raise UsageError(str(exc)) from None
+    if flags.get("tp", 0) and flags["tp"] < 0:
+        msg = f"--tp {flags['tp']}: wants a number of GPUs"
+        raise UsageError(msg)
+    told: dict[str, Any] = {**flags, **given}
+    arguments: list[str] = []
+    for flag in ("model", "prompts", "tp", "mem_fraction_static", "cuda_graph_max_bs"):
+        if told.get(flag):
+            arguments += [f"--{flag.replace('_', '-')}", str(told[flag])]
+    return arguments
 
 
 def _level(name: str) -> LevelName:

@@ -78,7 +78,7 @@ def level_from_checks(
     failed = [check for check in checks if check.status is Status.FAIL]
     skipped = [check for check in checks if check.status is Status.SKIPPED and check.required]
     if failed:
-        status, why = Status.FAIL, "; ".join(check.why for check in failed)
+        status, why = Status.FAIL, "; ".join(dict.fromkeys(check.why for check in failed))
     elif skipped:
         status, why = Status.SKIPPED, skipped[0].why
     elif not checks:

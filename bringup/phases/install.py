@@ -12,6 +12,7 @@ from bringup.model.plan import Step
 from bringup.system.fs import make_dir, point_link, remove_tree, write_atomic, write_json
 from bringup.toolchain.links import link_tools
 from bringup.verify.conflicts import find_conflicts
+from bringup.verify.published import NOTE, note_published
 
 COMPLETE = ".bringup-complete"
 
@@ -77,6 +78,8 @@ def environment(step: Step, ctx: Context) -> Outcome:
         lines = "\n".join(f"  {line}" for line in unexpected)
         msg = f"distributions in the environment contradict each other:\n{lines}"
         raise InstallError(msg, hint=f"pin them in recipes/stacks/{ctx.plan.stack.name}.toml and lock again")
+    published = [package.distribution for package in ctx.plan.packages.values() if not package.built]
+    write_json(place / NOTE, note_published(site, published))
     write_atomic(place / COMPLETE, step.fingerprint + "\n")
     point_link(ctx.layout.env, place)
     for old in place.parent.iterdir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 
 from bringup.context import Context, Outcome
-from bringup.environment import our_wheels, site_packages
+from bringup.environment import our_wheels, pins_to_install, site_packages
 from bringup.errors import VerifyError
 from bringup.formats.wheel import WheelName
 from bringup.formats.wheel_installed import record_of_installed
@@ -22,12 +23,14 @@ from bringup.model.plan import Package, Step
 from bringup.model.recipe import NativeCode
 from bringup.model.verify import Check, Level, LevelName, Status, VerifyReport, level_from_checks
 from bringup.system import process
+from bringup.system.environ import process_environment
 from bringup.system.fs import make_dir, read_json, remove_tree, write_json
 from bringup.system.gpus import Device, visible_devices
 from bringup.verify import static
 from bringup.verify.installed import is_library, read_libraries
 from bringup.verify.linkage import check_abi, torch_exports
 from bringup.verify.native_code import check_native_code
+from bringup.verify.published import NOTE, check_published
 
 LEVELS = Path(static.__file__).parent / "levels"
 PREBUILT = "sglang-kernels"
@@ -106,8 +109,9 @@ def merge_levels(before: Sequence[Level], now: Sequence[Level]) -> tuple[Level, 
 def _judge(levels: Sequence[Level], options: Options, ctx: Context) -> None:
     failed = [level for level in levels if level.status is Status.FAIL]
     if failed:
-        lines = [f"  {check.id}: {check.why}" for level in failed for check in level.checks
-                 if check.status is Status.FAIL] or [f"  {level.level}: {level.why}" for level in failed]  # fmt: skip
+        lines = [f"  {why}" for level in failed for why in
+                 dict.fromkeys(check.why for check in level.checks if check.status is Status.FAIL)]  # fmt: skip
+        lines = lines or [f"  {level.level}: {level.why}" for level in failed]
         names = ", ".join(level.level for level in failed)
         msg = f"verification fails at {names}:\n" + "\n".join(lines)
         raise VerifyError(msg, hint=f"the evidence is in {ctx.layout.verify_json}")
@@ -123,7 +127,8 @@ def _run_level(name: LevelName, step: Step, ctx: Context, options: Options, devi
     started = time.monotonic()
     if name is LevelName.STATIC:
         checks = static_checks(ctx, step)
-        return level_from_checks(name, checks, seconds=round(time.monotonic() - started, 2))
+        seconds = round(time.monotonic() - started, 2)
+        return level_from_checks(name, checks, seconds=seconds, evidence=wheel_hashes(ctx, checks))
     if name is LevelName.IMPORT:
         return _script(name, "import_level.py", step, ctx, options, _import_setup(ctx, devices))
     reason = unable(name, ctx, devices)
@@ -169,19 +174,31 @@ def static_checks(ctx: Context, step: Step) -> tuple[Check, ...]:
             rules = _rules_for(ctx.plan.packages[name].native_code, files, len(group))
             wheels.append(static.OurWheel(path=wheel, distribution=distribution, native_code=rules_of(rules, ctx)))
     checks = static.check_static(site, wheels)
+    noted = read_json(ctx.layout.environment(step.fingerprint) / NOTE)
+    known = noted if isinstance(noted, dict) else {}
     published = [package for package in ctx.plan.packages.values() if not package.built]
-    return checks + tuple(check for package in published for check in _published_checks(package, site, ctx))
+    return checks + tuple(check for package in published for check in _published_checks(package, site, ctx, known))
 
 
-def _published_checks(package: Package, site: Path, ctx: Context) -> Iterator[Check]:
-    """Examine a published package: its GPU code, and that it fits the PyTorch of the environment."""
-    files = record_of_installed(site, package.distribution)
+def _published_checks(package: Package, site: Path, ctx: Context, known: Mapping[str, Any]) -> Iterator[Check]:
+    """Examine a published package: still the one installed, its GPU code, and that it fits the environment's PyTorch."""
+    name = package.distribution
+    if ctx.lock and name in ctx.lock.pins:
+        yield check_published(site, name, package.version, known.get(name, {}), ctx.lock.pins[name].hashes)
+    files = record_of_installed(site, name)
     if package.native_code:
         rules = rules_of(package.native_code, ctx)
-        yield check_native_code(package.distribution, rules, files, lambda name: nullcontext(site / name))
+        yield check_native_code(name, rules, files, lambda name: nullcontext(site / name))
     if "pytorch" in package.built_against:
         elves, _ = read_libraries(site / file for file in files if is_library(file))
-        yield check_abi(package.distribution, elves, torch_exports(site), site_packages=site)
+        yield check_abi(name, elves, torch_exports(site), site_packages=site)
+
+
+def wheel_hashes(ctx: Context, checks: Sequence[Check]) -> dict[str, Any]:
+    """Return what says which bits were verified: the SHA-256 of our wheels, and that of the lock in force."""
+    ours = {check.evidence["wheel"]: check.evidence["sha256"] for check in checks if check.evidence.get("sha256")}
+    lock = ctx.lock.text(pins_to_install(ctx)) if ctx.lock else ""
+    return {"wheels": ours, "lock_sha256": hashlib.sha256(lock.encode()).hexdigest() if lock else ""}
 
 
 def _rules_for(rules: Sequence[NativeCode], files: Iterable[str], wheels: int) -> Sequence[NativeCode]:
@@ -263,6 +280,10 @@ def level_environment(ctx: Context, place: Path) -> dict[str, str]:
         env["LIBRARY_PATH"] = str(ctx.tools.cuda.root / "lib64/stubs")
     env |= {"CC": str(place / "bin/gcc"), "CXX": str(place / "bin/g++")}
     env["HF_HUB_OFFLINE"] = "1"
+    # Which GPUs are this user's is no option of a library: it is kept. nvidia-smi counts in the order of the bus.
+    env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    if (chosen := process_environment().get("CUDA_VISIBLE_DEVICES")) is not None:
+        env["CUDA_VISIBLE_DEVICES"] = chosen
     for package in ctx.plan.packages.values():
         env |= package.recipe.run_env
     return env

@@ -14,6 +14,7 @@ from bringup.formats.archive import Problem, copy_stream
 from bringup.formats.fatbin import describe, device_code
 from bringup.formats.wheel import WheelName, check_installed, check_wheel, open_wheel
 from bringup.model.verify import Check, Status
+from bringup.system.fs import sha256_of
 from bringup.verify.installed import is_library, package_libraries, read_libraries, system_dirs
 from bringup.verify.linkage import check_abi, check_libraries, torch_exports
 from bringup.verify.native_code import NativeCode, Opener, check_native_code, native_archs, shorten
@@ -120,7 +121,11 @@ def _wheel_check(path: Path, name: str) -> Check:
         id=f"static.wheel.{name}",
         status=Status.FAIL if problems else Status.OK,
         why=shorten([str(one) for one in problems]) or f"{path.name}: name, tags, METADATA and RECORD agree",
-        evidence={"wheel": path.name, "problems": [str(one) for one in problems]},
+        evidence={
+            "wheel": path.name,
+            "sha256": sha256_of(path) if path.is_file() else "",
+            "problems": [str(one) for one in problems],
+        },
     )
 
 

@@ -1,33 +1,89 @@
 #!/bin/sh
-# Run every graph level on a node with the GPU, without a network:
-#     sh tests/gpu/run_levels.sh PYTHON OUT [options of the sglang level]
-# PYTHON is that of the environment being verified. OUT gets one JSON document a level, and the engine logs.
-# Ends with 0 if every level is OK, 9 if one fails or could not run.
+# Everything that verification has to show on a node, without a network, with one command:
+#     sh tests/gpu/run_levels.sh ROOT OUT [--part verify|faults|tp] [--files FOLDER]
+# ROOT is an installed bundle, OUT gets small files. Parts, all of them without --part:
+#   verify   every level as installed, once on a fresh home folder and once more
+#   faults   tests/gpu/faults.py; --files names the folder of the faulty libraries
+#   tp       level sglang over two GPUs, where there are two
+# A part that is done (OUT/PART.done) is left out when the command is repeated. OUT/progress.log has a line a step.
+# Ends with 0 if everything was as expected, 9 if not, 2 on wrong use.
 set -u
-[ $# -ge 2 ] || { echo "usage: sh $0 PYTHON OUT [options of the sglang level]" >&2; exit 2; }
-python=$1 out=$2
+usage() {
+    echo "usage: sh $0 ROOT OUT [--part verify|faults|tp] [--files FOLDER]" >&2
+    exit 2
+}
+[ $# -ge 2 ] || usage
+root=$1 out=$2 parts="verify faults tp" files=
 shift 2
-here=$(cd "$(dirname "$0")" && pwd)
-levels=${BRINGUP_LEVELS:-$here/../../bringup/verify/levels}
-mkdir -p "$out" || exit 14
-PATH=$(cd "$(dirname "$python")" && pwd):$PATH
-export PATH HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
-for level in torch flashinfer; do
-    echo "== $level"
-    "$python" "$levels/${level}_level.py" --json "$out/$level.json"
+while [ $# -gt 0 ]; do
+    [ $# -ge 2 ] || usage
+    case $1 in
+    --part) case $2 in verify | faults | tp) parts=$2 ;; *) usage ;; esac ;;
+    --files) files=$2 ;;
+    *) usage ;;
+    esac
+    shift 2
 done
-echo "== sglang"
-"$python" "$levels/sglang_level.py" --json "$out/sglang.json" --work "$out/sglang" "$@"
-"$python" - "$out" <<'PY'
-import json, pathlib, sys
+here=$(cd "$(dirname "$0")" && pwd)
+[ -x "$root/bin/bringup" ] || { echo "$root/bin/bringup is not there: install the bundle first" >&2; exit 2; }
+mkdir -p "$out/logs" || exit 14
+target=$(dirname "$(ls -d "$root"/build/*/env | head -n 1)")
+python=$(ls "$root"/engine/bin/python)
+worst=0
+say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" | tee -a "$out/progress.log"; }
 
-bad = 0
-for name in ("torch", "flashinfer", "sglang"):
-    path = pathlib.Path(sys.argv[1], name + ".json")
-    checks = json.loads(path.read_text())["checks"] if path.exists() else []
-    worst = [check for check in checks if check["status"] != "OK" and (check["required"] or check["status"] == "FAIL")]
-    state = "OK" if checks and not worst else "no result" if not checks else worst[0]["status"]
-    bad += state != "OK"
-    print(f"{name:12}{state:10}{len(checks)} checks")
-sys.exit(9 if bad else 0)
-PY
+# step NAME WORDS...: runs `bringup verify WORDS`, keeps its console, its verify.json and the levels' logs.
+step() {
+    name=$1
+    shift
+    start=$(date +%s)
+    HOME=$home TMPDIR=$home/tmp "$root/bin/bringup" verify "$@" >"$out/$name.log" 2>&1
+    code=$?
+    cp "$target/verify.json" "$out/$name.json" 2>/dev/null
+    for log in "$target"/logs/verify.*.log; do
+        [ -e "$log" ] && tail -c 20000 "$log" >"$out/logs/$name.$(basename "$log")"
+    done
+    say "$name: exit $code after $(($(date +%s) - start)) s"
+    [ $code -eq 0 ] || worst=9
+    return $code
+}
+fresh_home() {
+    home=$target/home-of-$1
+    rm -rf "$home"
+    mkdir -p "$home/tmp"
+}
+
+part_verify() {
+    fresh_home verify
+    step verify
+    step verify-again
+}
+part_faults() {
+    [ -n "$files" ] || { say "faults: left out, --files FOLDER is missing"; worst=9; return 1; }
+    "$python" "$here/faults.py" --root "$root" --files "$files" --out "$out/faults" 2>&1 | tee -a "$out/progress.log" |
+        tail -n 1 >"$out/faults.last"
+    grep -q '^\([0-9]*\) of \1 faults' "$out/faults.last" || { worst=9; return 1; }
+}
+part_tp() {
+    count=$(nvidia-smi --query-gpu=uuid --format=csv,noheader 2>/dev/null | wc -l)
+    [ "$count" -ge 2 ] || { say "tp: left out, $count GPU here"; return 0; }
+    fresh_home tp
+    # SGLang compiles the mask of its sharded embedding with torch.compile when there is more than one rank, and
+    # nothing builds that ahead: the first run names what is compiled, the second must compile nothing.
+    step tp2-harvest --level sglang --tp 2 --harvest
+    step tp2 --level sglang --tp 2
+}
+
+for part in $parts; do
+    if [ -e "$out/$part.done" ]; then
+        say "$part: done before"
+        continue
+    fi
+    start=$(date +%s)
+    say "$part: begins"
+    if "part_$part"; then : >"$out/$part.done"; fi
+    say "$part: $(($(date +%s) - start)) s"
+done
+rm -rf "$target"/home-of-*
+[ $worst -eq 0 ] && say "everything as expected" || say "not everything as expected"
+exit $worst

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         made = small_llama.write(options.model, shape=small_llama.Shape(), tokens=options.tokens, device=device)
         starts = made.pop("prompts")
     else:
-        starts = prompt_file.load(options.prompts, options.model)
+        starts = prompt_file.load(options.prompts, options.model, options.tokens)
     from transformers import AutoModelForCausalLM  # type: ignore[import-not-found]  # noqa: PLC0415 - slow to import
 
     started = time.monotonic()

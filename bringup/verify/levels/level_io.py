@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bringup.verify.levels import classify
+    from bringup.verify.levels import classify, gpu_state
 else:
     import classify
+    import gpu_state
 
 PACKAGES = (
     "torch",
@@ -36,7 +37,6 @@ PACKAGES = (
     "sglang-kernel",
     "sglang-jit-cache",
 )
-GPU_FIELDS = ("name", "uuid", "driver_version", "compute_cap", "memory.total", "memory.used")
 
 
 @dataclass
@@ -196,23 +196,35 @@ def versions() -> dict[str, str]:
     return found
 
 
-def gpus() -> list[dict[str, str]]:
-    """What nvidia-smi says about each GPU; empty if there is no nvidia-smi or no GPU."""
-    argv = ["nvidia-smi", f"--query-gpu={','.join(GPU_FIELDS)}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    rows = [line.split(", ") for line in done.stdout.splitlines() if line.strip()]
-    return [dict(zip(GPU_FIELDS, row, strict=False)) for row in rows]
+gpus = gpu_state.gpus
 
 
 def require_gpu(result: Result, torch: Any, *, count: int = 1) -> bool:
-    """Note the GPUs as evidence; without enough of them record a required skip and return False."""
-    result.evidence["gpus"] = gpus()
+    """Note the GPUs as evidence; without enough of them, or enough memory on them, say so and return False."""
+    rows = note_gpus(result, count)
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if seen >= count:
-        return True
+        return free_memory(result, rows)
     why = f"needs {count} GPU{'s' if count > 1 else ''}, torch sees {seen}; run it on a node that has them"
+    if rows:
+        why = f"nvidia-smi shows {len(rows)} GPU(s) and torch sees {seen}: see CUDA_VISIBLE_DEVICES and the driver"
     result.skip("gpu", why, required=True)
     return False
+
+
+def note_gpus(result: Result, count: int) -> list[dict[str, str]]:
+    """Keep the GPUs that the level will use, and who holds memory on them, as evidence; returns the GPUs."""
+    rows = gpu_state.gpus()[:count]
+    result.evidence["gpus"] = rows
+    result.evidence["gpu_processes"] = gpu_state.processes([row["uuid"] for row in rows])
+    return rows
+
+
+def free_memory(result: Result, rows: Sequence[dict[str, str]]) -> bool:
+    """Fail if others hold so much GPU memory that the level cannot run; warn if they hold a notable share."""
+    problems, warnings = gpu_state.memory_state(rows, result.evidence["gpu_processes"])
+    result.warnings += warnings
+    if problems:
+        why = f"the GPU is busy: {'; '.join(problems)}. Next: end these processes, or choose another GPU with "
+        return result.add("gpu-memory", False, why + "CUDA_VISIBLE_DEVICES")
+    return True

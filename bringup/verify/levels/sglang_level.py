@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bringup.verify.levels import engine_log, engine_report, jit_caches, level_io
+    from bringup.verify.levels import engine_log, engine_report, jit_caches, level_io, prompt_file
 else:
     import engine_log
     import engine_report
     import jit_caches
     import level_io
+    import prompt_file
 
 HERE = Path(__file__).resolve().parent
 TOKENS = 64
@@ -32,7 +33,10 @@ SMALL_MODEL_MEMORY = 0.3
 """Share of the GPU for the small llama's cache when nothing else is asked; SGLang's own default would take 0.85."""
 
 ENGINE_ENV = {
-    "NCCL_NVLS_ENABLE": "0",  # NVLink multicast needs rights that containers often lack
+    # NVLink multicast needs rights that containers often lack: off in NCCL, torch's symmetric memory and NVSHMEM.
+    "NCCL_NVLS_ENABLE": "0",
+    "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1",
+    "NVSHMEM_DISABLE_NVLS": "1",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
@@ -45,13 +49,20 @@ ENGINE_ENV = {
 }
 
 
+ONE_NODE_ENV = {
+    # Ranks of one node need no network: a node without one, or whose own name does not resolve, would stop gloo.
+    "GLOO_SOCKET_IFNAME": "lo",
+    "NCCL_SOCKET_IFNAME": "lo",
+}
+
+
 class Session:
     """Runs the children of one verification in one work folder."""
 
     def __init__(self, options: argparse.Namespace, work: Path) -> None:
         self.options, self.work = options, work
         self._deadline = time.monotonic() + options.time_limit - 15
-        self._env = dict(ENGINE_ENV)
+        self._env = {**ENGINE_ENV, **(ONE_NODE_ENV if options.tp > 1 else {})}
         self._env["FLASHINFER_DISABLE_JIT"] = "" if options.allow_jit or options.harvest else "1"
 
     def left(self) -> float:
@@ -118,13 +129,25 @@ class Session:
         return sizes
 
 
+def inputs_are_good(result: level_io.Result, options: argparse.Namespace) -> bool:
+    """Check a checkpoint and prompts that were given, before any engine is started."""
+    if not options.model:
+        return True
+    try:
+        prompt_file.check(options.model, options.prompts, TOKENS)
+    except ValueError as error:
+        return result.add("inputs", False, str(error))
+    return True
+
+
 def level(result: level_io.Result, options: argparse.Namespace, work: Path) -> None:
     """All checks of the level."""
-    result.evidence["gpus"] = level_io.gpus()
-    seen = len(result.evidence["gpus"])
+    seen = len(level_io.note_gpus(result, options.tp))
     if seen < options.tp:
         why = f"needs {options.tp} GPU(s), nvidia-smi shows {seen}; run it on a node that has them"
         result.skip("gpu", why, required=True)
+        return
+    if not (level_io.free_memory(result, result.evidence["gpus"]) and inputs_are_good(result, options)):
         return
     session = Session(options, work)
     reference, log = session.reference()
@@ -148,15 +171,19 @@ def level(result: level_io.Result, options: argparse.Namespace, work: Path) -> N
         engine_report.report_graphs(result, graph, piecewise=options.piecewise)
         engine_report.report_tokens(result, "graph.tokens", reference["tokens"], graph.document["tokens"], reference)
         engine_report.report_logprobs(result, graph, reference)
+    if not graph.ready:
+        # What stops the first engine mostly stops the next one too: one true cause is enough.
+        result.skip("eager.runs", "not started, because the engine with graphs did not come through", required=False)
+        return
     eager = session.engine("eager", task, "--eager", tp=options.tp)
     if engine_report.report_engine(result, eager, harvest=options.harvest, allow=allow):
         engine_report.report_tokens(result, "eager.tokens", reference["tokens"], eager.document["tokens"], reference)
-    if graph.ready and eager.ready:
+    if eager.ready:
         engine_report.report_tokens(
             result, "graph-equals-eager", eager.document["tokens"], graph.document["tokens"], reference
         )
         engine_report.report_speed(result, graph, eager)
-    if options.tp > 1 and graph.ready:
+    if options.tp > 1:
         single = session.engine("tp1", {**task, "logprobs": False, "batches": []}, *flags, tp=1)
         if engine_report.report_engine(result, single, harvest=options.harvest, allow=allow):
             engine_report.report_tokens(

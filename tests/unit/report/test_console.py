@@ -184,7 +184,21 @@ def test_levels_show_what_is_not_ok():
     fine, bad = Check(id="a", status=Status.OK, why="fine"), Check(id="b", status=Status.FAIL, why="sm_80 only")
     assert len(level_lines([level(Status.OK, fine)])) == 1
     failed = level_lines([level(Status.FAIL, fine, bad)])
-    assert [line.strip() for line in failed[1:]] == ["OK       a: fine", "FAIL     b: sm_80 only"]
+    assert failed[0].split()[:2] == ["static", "FAIL"]
+    assert failed[0].endswith("1 of 2 checks fail")
+    assert [line.strip() for line in failed[1:]] == ["FAIL     b: sm_80 only"]
+
+
+def test_one_cause_of_many_checks_is_shown_once():
+    checks = [Check(id=f"flashinfer.op.{name}", status=Status.FAIL, why="sm_80 only") for name in "abc"]
+    lines = level_lines([level(Status.FAIL, *checks)])
+    assert [line.strip() for line in lines[1:]] == ["FAIL     flashinfer.op.a and 2 more: sm_80 only"]
+
+
+def test_warnings_of_a_level_are_shown():
+    assert (
+        level_lines([level(Status.OK, warnings=("the GPU is not idle",))])[-1].strip() == "warning  the GPU is not idle"
+    )
 
 
 def test_long_values_are_cut():

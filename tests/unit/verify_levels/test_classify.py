@@ -22,6 +22,7 @@ CASES = {
     "driver-too-old": "RuntimeError: The NVIDIA driver on your system is too old (found version 12040).",
     "no-cuda-toolkit": "RuntimeError: Could not find CUDA installation. Please set CUDA_HOME environment variable.",
     "no-compiler": "RuntimeError: Failed to find C compiler. Please specify via CC environment variable.",
+    "gpu-busy": "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
     "no-gpu": "RuntimeError: No CUDA GPUs are available",
     "nccl": "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:94, ncclUnhandledCudaError",
     "illegal-memory-access": "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
