@@ -181,7 +181,7 @@ def static_checks(ctx: Context, step: Step) -> tuple[Check, ...]:
 
 
 def _published_checks(package: Package, site: Path, ctx: Context, known: Mapping[str, Any]) -> Iterator[Check]:
-    """Examine a published package: still the one installed, its GPU code, and that it fits the environment's PyTorch."""
+    """Examine a published package: is it still the one installed, its GPU code, its fit to PyTorch."""
     name = package.distribution
     if ctx.lock and name in ctx.lock.pins:
         yield check_published(site, name, package.version, known.get(name, {}), ctx.lock.pins[name].hashes)

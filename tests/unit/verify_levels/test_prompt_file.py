@@ -57,9 +57,9 @@ def test_folders_that_are_no_llama(model, tmp_path):
     with pytest.raises(ValueError, match="holds no weights"):
         prompt_file.check(model, file, 64)
     write_config(model, architectures=["GPT2LMHeadModel"])
-    with pytest.raises(ValueError, match="architectures says GPT2LMHeadModel; .* LlamaForCausalLM"):
+    with pytest.raises(ValueError, match=r"architectures says GPT2LMHeadModel; .* LlamaForCausalLM"):
         prompt_file.check(model, file, 64)
-    with pytest.raises(ValueError, match="no config.json of a checkpoint"):
+    with pytest.raises(ValueError, match=r"no config\.json of a checkpoint"):
         prompt_file.check(tmp_path / "none", file, 64)
     with pytest.raises(ValueError, match="cannot be read"):
         prompt_file.read(tmp_path / "none.jsonl")
