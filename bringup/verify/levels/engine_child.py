@@ -97,7 +97,7 @@ def chosen_logprobs(engine: Any, prompts: Sequence[Sequence[int]], count: int) -
     }
 
 
-def bench(engine: Any, batch: int, *, vocab: int, count: int = 129, repeats: int = 3) -> dict[str, float]:
+def bench(engine: Any, batch: int, *, vocab: int, count: int = 129, repeats: int = 3) -> dict[str, Any]:
     """Time decoding at one batch size; prompts are new each time, so that no prefix is in the cache.
 
     Returns:
@@ -124,6 +124,7 @@ def bench(engine: Any, batch: int, *, vocab: int, count: int = 129, repeats: int
         "tokens_per_s": batch / middle if middle > 0 else 0.0,
         "steps": count - 1,
         "repeats": repeats,
+        "all_step_s": steps,
     }
 
 

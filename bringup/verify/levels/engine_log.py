@@ -11,6 +11,8 @@ _END = re.compile(r"Capture (cuda graph|piecewise CUDA graph) end\. Time elapsed
 _STEP = re.compile(r"(Prefill|Decode) batch.*cuda graph: (True|False)")
 _CAPTURE_LINE = re.compile(r"Capture (?:cuda graph|piecewise CUDA graph)(?! \d)")
 
+KEPT_STEPS = 400
+
 
 @dataclass
 class Captured:
@@ -22,7 +24,8 @@ class Captured:
         seconds: capture time by kind, "decode" and "piecewise"; a kind is there only if its capture came to its end.
         gigabytes: memory taken by kind.
         steps: number of logged steps by kind and whether from a graph, "Decode True": 5.
-        lines: the raw lines.
+        lines: the raw lines of the capture.
+        step_lines: the raw lines of the logged steps, as many as `KEPT_STEPS`.
     """
 
     decode_sizes: list[int] = field(default_factory=list)
@@ -31,6 +34,7 @@ class Captured:
     gigabytes: dict[str, float] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    step_lines: list[str] = field(default_factory=list)
 
     def evidence(self) -> dict[str, Any]:
         """The facts as JSON values."""
@@ -54,6 +58,8 @@ def read(text: str) -> Captured:
         if step := _STEP.search(line):
             key = f"{step[1]} {step[2]}"
             seen.steps[key] = seen.steps.get(key, 0) + 1
+            if len(seen.step_lines) < KEPT_STEPS:
+                seen.step_lines.append(line.strip()[:300])
         elif _CAPTURE_LINE.search(line):
             seen.lines.append(line.strip()[:600])
     return seen

@@ -47,7 +47,7 @@ def report_engine(result: level_io.Result, engine: Engine, *, harvest: bool, all
         harvest: list what was compiled instead of failing on it.
         allow: caches, of `COMPILERS`, whose compilers may have worked.
     """
-    evidence = {key: value for key, value in engine.document.items() if key not in ("tokens", "scored")}
+    evidence = {key: value for key, value in engine.document.items() if key != "tokens"}
     evidence |= {
         "seconds": engine.seconds,
         "captured": engine.captured.evidence(),
@@ -180,5 +180,11 @@ def report_speed(result: level_io.Result, graph: Engine, eager: Engine) -> None:
             }
         )
     result.evidence["speed"] = rows
+    result.add(
+        "speed",
+        bool(rows),
+        "decoding with graphs: "
+        + ", ".join(f"batch {row['batch']} {row['graph_ms_per_token']:.2f} ms, {row['speedup']:.1f}x" for row in rows),
+    )
     if rows and statistics.median(row["speedup"] for row in rows) < 1.0:
         result.warnings.append("decoding from graphs is not faster than without: " + str(rows))

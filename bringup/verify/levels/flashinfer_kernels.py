@@ -49,7 +49,11 @@ def error(got: Any, wanted: Any) -> float:
 
 def _judge(result: level_io.Result, name: str, worst: float, what: str) -> None:
     why = f"{what}: relative error {worst:.2e} against float32, {ATTENTION_TOLERANCE:.2e} allowed"
-    result.add(f"kernel.{name}", worst <= ATTENTION_TOLERANCE, why)
+    result.add(f"kernel.{name}", worst <= ATTENTION_TOLERANCE, why, evidence=_measured(worst))
+
+
+def _measured(worst: float) -> dict[str, Any]:
+    return {"relative_error": worst, "allowed": ATTENTION_TOLERANCE}
 
 
 def _normal(*size: int, seed: int) -> Any:
@@ -164,7 +168,7 @@ def _sampling(result: level_io.Result, flashinfer: Any, name: str) -> None:
 def _close(result: level_io.Result, name: str, got: Any, wanted: Any) -> None:
     worst = error(got, wanted)
     why = f"relative error {worst:.2e} against float32, {ATTENTION_TOLERANCE:.2e} allowed"
-    result.add(f"op.{name}", worst <= ATTENTION_TOLERANCE, why)
+    result.add(f"op.{name}", worst <= ATTENTION_TOLERANCE, why, evidence=_measured(worst))
 
 
 OPERATIONS: dict[str, Check] = {
@@ -181,7 +185,7 @@ NEEDED = frozenset({"norm"})
 """Operations that SGLang's llama takes from FlashInfer; the others may be left out of what is built ahead."""
 
 
-def _median_ms(body: Callable[[], Any], repeats: int = 50) -> float:
+def _times_ms(body: Callable[[], Any], repeats: int = 50) -> list[float]:
     for _ in range(5):
         body()
     marks = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repeats)]
@@ -190,14 +194,15 @@ def _median_ms(body: Callable[[], Any], repeats: int = 50) -> float:
         body()
         end.record()
     torch.cuda.synchronize()
-    return float(statistics.median(begin.elapsed_time(end) for begin, end in marks))
+    return [round(float(begin.elapsed_time(end)), 6) for begin, end in marks]
 
 
-def copy_bandwidth(size: int = 2**30) -> float:
-    """Bytes a second that a device-to-device copy reads and writes."""
+def copy_bandwidth(size: int = 2**30) -> tuple[float, dict[str, Any]]:
+    """Bytes a second that a device-to-device copy reads and writes, and what it was measured from."""
     source = torch.randint(0, 255, (size,), dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
-    return 2 * size / (_median_ms(lambda: target.copy_(source), 20) / 1e3)
+    times = _times_ms(lambda: target.copy_(source), 20)
+    return 2 * size / (statistics.median(times) / 1e3), {"copied_bytes": size, "copy_ms": times}
 
 
 def bandwidth(result: level_io.Result, flashinfer: Any) -> None:
@@ -206,10 +211,12 @@ def bandwidth(result: level_io.Result, flashinfer: Any) -> None:
     pages = batch * length // PAGE
     cache = _normal(pages, 2, PAGE, kv_heads, 128, seed=20)
     query = _normal(batch, heads, 128, seed=21)
-    speed = copy_bandwidth()
+    speed, measured = copy_bandwidth()
     read = cache.numel() * cache.element_size()
     rows: dict[str, Any] = {
         "copy_bytes_per_s": speed,
+        **measured,
+        "expected_fraction": BANDWIDTH_FRACTION,
         "kv_bytes": read,
         "batch": batch,
         "length": length,
@@ -230,9 +237,10 @@ def bandwidth(result: level_io.Result, flashinfer: Any) -> None:
             q_data_type=torch.bfloat16,
             kv_data_type=torch.bfloat16,
         )
-        took = _median_ms(lambda wrapper=wrapper: wrapper.run(query, cache))  # type: ignore[misc]
+        times = _times_ms(lambda wrapper=wrapper: wrapper.run(query, cache))  # type: ignore[misc]
+        took = statistics.median(times)
         fraction = rows["limit_ms"] / took
-        rows[name] = {"ms": took, "fraction_of_limit": fraction}
+        rows[name] = {"ms": took, "fraction_of_limit": fraction, "times_ms": times}
         if fraction < BANDWIDTH_FRACTION:
             result.warnings.append(
                 f"{name} over {length} tokens takes {took:.3f} ms, {fraction:.0%} of the speed at which this card "

@@ -7,6 +7,7 @@ memory, and must be right: the logits are compared with the same model in float3
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import os
 import time
@@ -126,18 +127,21 @@ def compare(result: level_io.Result, run: Run, *, prefix: str = "") -> Any:
     why = f"{sum(same)} of {STEPS} replays bit-equal to eager, largest difference {worst:.3g}"
     if not finite:
         why = "the logits hold NaN or infinity"
-    result.add(f"{prefix}graph-equals-eager", all(same) and finite, why, evidence={"unequal_steps": _false(same)})
-    moving = len({bytes(row.contiguous().view(torch.uint8).cpu().numpy()) for row in run.seen[:, 0]})
+    evidence = {"unequal_steps": _false(same), "eager": digests(eager), "replays": digests(run.seen), "finite": finite}
+    result.add(f"{prefix}graph-equals-eager", all(same) and finite, why, evidence=evidence)
+    first_rows = digests(run.seen[:, 0])
+    moving = len(set(first_rows))
     result.add(
         f"{prefix}inputs-change",
         moving == STEPS,
         f"{moving} different results in {STEPS} replays with different inputs",
+        evidence={"first_rows": first_rows},
     )
     result.add(
         f"{prefix}memory-growth",
         not any(grown),
         f"{grown[0]} bytes more allocated and {grown[1]} bytes more reserved after {STEPS} replays",
-        evidence={"device_bytes_taken": taken},
+        evidence={"allocated": grown[0], "reserved": grown[1], "device_bytes_taken": taken},
     )
     distinct = int(run.made.unique().numel())
     result.add(f"{prefix}tokens", distinct >= STEPS, f"{distinct} distinct tokens in {run.made.numel()}")
@@ -154,6 +158,12 @@ def compare(result: level_io.Result, run: Run, *, prefix: str = "") -> Any:
     return eager
 
 
+def digests(rows: Any) -> list[str]:
+    """Return a short digest of the bytes of each row, so that equality can be counted again from the evidence."""
+    host = rows.contiguous().flatten(1).view(torch.uint8).cpu().numpy()
+    return [hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in host]
+
+
 def against_reference(
     result: level_io.Result, shape: small_llama.Shape, weights: dict[str, Any], tokens: Any, got: Any, *, name: str
 ) -> None:
@@ -163,11 +173,15 @@ def against_reference(
     cache = llama_step.DenseCache(shape, batch=BATCH, length=STEPS, device=device, dtype=torch.float32)
     now = torch.arange(BATCH, device=device) * 7919 + 11
     worst, worst_bound = 0.0, 1.0
+    noises: list[float] = []
+    bounds: list[float] = []
     for number in range(STEPS):
         positions = torch.full((BATCH,), number, device=device)
         logits = llama_step.step(wide, now, positions, cache.attend)
         noise = (got[number].float() - logits).std(-1).max().item()
         bound = token_rule.logit_noise("bfloat16", shape.layers, std=logits.std(-1).min().item()) * REFERENCE_SLACK
+        noises.append(noise)
+        bounds.append(bound)
         if not noise / bound <= worst / worst_bound:
             worst, worst_bound = noise, bound
         now = tokens[number]
@@ -176,7 +190,7 @@ def against_reference(
         f"{token_rule.ROUNDINGS_PER_LAYER * shape.layers + token_rule.ROUNDINGS_OUTSIDE} values to bfloat16 "
         f"allows {worst_bound:.4f}"
     )
-    result.add(name, math.isfinite(worst) and worst <= worst_bound, why)
+    result.add(name, math.isfinite(worst) and worst <= worst_bound, why, evidence={"noise": noises, "bound": bounds})
 
 
 REFERENCE_SLACK = 3.0

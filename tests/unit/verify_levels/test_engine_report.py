@@ -56,7 +56,7 @@ def test_a_good_engine(result):
         ),
         "OK",
     )
-    assert "scored" not in result.evidence["graph"]
+    assert result.evidence["graph"]["scored"]["tokens"] == TOKENS
     assert result.evidence["graph"]["captured"]["lines"]
 
 
