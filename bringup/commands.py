@@ -322,10 +322,19 @@ def bundle(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
         with_toolkit=flags["with_toolkit"],
         without_torch=flags["without_torch"],
         sources=flags["sources"],
+        harvest=_wheel_of(flags["harvest"]),
     )
     console.line(f"{session.plan.target.id}  stack {session.plan.stack.name}: bundle for a machine without a network")
     write_bundle(session, options, console.line)
     return None
+
+
+def _wheel_of(name: str) -> Path | None:
+    path = Path(name).absolute() if name else None
+    if path and not path.is_file():
+        msg = f"--harvest {name}: no such file"
+        raise UsageError(msg, hint="it lies in build/TARGET/wheels where `verify --harvest` ran")
+    return path
 
 
 def shell(request: Request, settings: Settings) -> int | None:

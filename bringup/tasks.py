@@ -23,7 +23,7 @@ LEVELS = {
     "mem-fraction-static": (0.0, "share of GPU memory for weights and KV cache at level sglang"),
     "cuda-graph-max-bs": (0, "largest batch size captured at level sglang"),
     "allow-jit": (False, "let FlashInfer compile what was not built ahead; the level still fails, by name, if it does"),
-    "harvest": (False, "warn of what is compiled at run time, by name, instead of failing on it"),
+    "harvest": (False, "pack what is compiled at run time as a wheel, instead of failing on it"),
     "time-limit": (0.0, "seconds that each level on the GPU may take"),
 }
 DOCTOR = {
@@ -46,6 +46,7 @@ BUNDLE = {
     "with-toolkit": (False, "add the CUDA toolkit, to compile on the node"),
     "sources": (False, "carry sources, toolkit and build tools instead of wheels, to build on the node"),
     "only": ([], "with --sources: package to build there, with what it needs; may be repeated"),
+    "harvest": ("", "wheel of `verify --harvest` to carry; that in build/TARGET/wheels without it"),
     "without-torch": (False, "leave PyTorch and NVIDIA's libraries out; the node has the lock's versions"),
 }
 

@@ -117,7 +117,9 @@ def options_from(flags: Mapping[str, Any]) -> verify.Options:
     require = _level(flags["require"]) if flags.get("require") else None
     if require and levels and require not in levels:
         levels = (*levels, require)
-    return verify.Options(levels=levels, require=require, arguments=arguments, variables=variables)
+    return verify.Options(
+        levels=levels, require=require, arguments=arguments, variables=variables, harvest=bool(flags.get("harvest"))
+    )
 
 
 def sglang_arguments(flags: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,9 @@
 Runs in the environment of the stack (patched SGLang, tvm-ffi, torch) on a machine with a CUDA toolkit; no GPU is
 needed, because the architecture is given. SGLang's patch 0004 looks into the package that this writes.
 
-    python sglang_kernels_prebuild.py --work DIR --out DIR [--arch 9.0] [--jobs N] [--local cu130]
+    python sglang_kernels_prebuild.py --work DIR --out DIR [--arch 9.0] [--jobs N] [--local cu130] [--triton DIR]
+
+With --triton it also packs what sglang_kernels_triton.py wrote, and the manager that Triton finds it through.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "sglang_jit_cache"
+MANAGER = Path(__file__).with_name("sglang_kernels_manager.py")
+# Python runs this line at its start; it imports nothing of ours, and a variable that the user has set stays as it is.
+START = f'import os; os.environ.setdefault("TRITON_CACHE_MANAGER", "{PACKAGE}.manager:PackagedCacheManager")\n'
 DTYPES = frozenset({"bfloat16", "float16", "float32", "int32", "int64", "int8"})
 STAMP = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold: the wheel is the same whenever it is packed
 
@@ -95,7 +100,21 @@ def parse_arch(arch: str) -> tuple[int, int, str]:
     return int(major), int(minor), arch[len(digits) :]
 
 
-def wheel_files(built: Sequence[Mapping[str, Any]], *, version: str, arch: str) -> dict[str, bytes]:
+def triton_files(tree: Path | None) -> dict[str, bytes]:
+    """Return what makes Triton find the entries below `tree`, by path in the wheel; nothing without a tree."""
+    if tree is None:
+        return {}
+    entries = [path for path in sorted(tree.rglob("*")) if path.is_file()]
+    return {
+        f"{PACKAGE}.pth": START.encode(),
+        f"{PACKAGE}/manager.py": MANAGER.read_bytes(),
+        **{f"{PACKAGE}/triton/{path.relative_to(tree).as_posix()}": path.read_bytes() for path in entries},
+    }
+
+
+def wheel_files(
+    built: Sequence[Mapping[str, Any]], *, version: str, arch: str, triton: Path | None = None
+) -> dict[str, bytes]:
     """Return what goes into the wheel by path: the package, its index with hashes, and the metadata."""
     modules = {f"{PACKAGE}/modules/{row['key']}.so": Path(row["file"]).read_bytes() for row in built}
     index = {
@@ -126,6 +145,7 @@ def wheel_files(built: Sequence[Mapping[str, Any]], *, version: str, arch: str) 
         f"{PACKAGE}/__init__.py": code.encode(),
         f"{PACKAGE}/index.json": (json.dumps(index, indent=1) + "\n").encode(),
         **dict(sorted(modules.items())),
+        **triton_files(triton),
         f"{info}/METADATA": metadata.encode(),
         f"{info}/WHEEL": wheel.encode(),
     }
@@ -172,6 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--arch", default="9.0", help="as tvm-ffi writes it; SGLang itself asks for 9.0 on an H200")
     parser.add_argument("--local", default="", help="local version label of the wheel, like cu130")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--triton", type=Path, help="tree of sglang_kernels_triton.py to pack as well")
     options = parser.parse_args(argv)
     # Python puts the script's folder first on the search path, where our flashinfer.py would be taken for FlashInfer.
     here = Path(__file__).resolve().parent
@@ -187,7 +208,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{row['seconds']:7.1f} s  {row['key']}", flush=True)
             built.append(row)
     full = version + (f"+{options.local}" if options.local else "")
-    print(write_wheel(options.out, wheel_files(built, version=full, arch=options.arch), version=full))
+    files = wheel_files(built, version=full, arch=options.arch, triton=options.triton)
+    print(write_wheel(options.out, files, version=full))
     return 0
 
 

@@ -23,6 +23,7 @@ from bringup.engine import take_ready_tools
 from bringup.environment import our_wheels, pins_to_install
 from bringup.errors import InstallError, StorageError, UsageError
 from bringup.formats.wheel import make_wheel
+from bringup.harvest import find_harvest, take_along
 from bringup.model.frozen import FILE, SCHEMA, Frozen
 from bringup.model.plan import Decision
 from bringup.session import Session
@@ -72,6 +73,7 @@ class BundleOptions:
         with_toolkit: add nvcc and the rest of the CUDA toolkit.
         without_torch: leave PyTorch and NVIDIA's libraries out; the node has them.
         sources: instead of what is built here, carry what a node needs to build it; implies `with_toolkit`.
+        harvest: wheel that `verify --harvest` made on a node; that of the target's own folder if None.
     """
 
     out: Path
@@ -79,6 +81,7 @@ class BundleOptions:
     with_toolkit: bool = False
     without_torch: bool = False
     sources: bool = False
+    harvest: Path | None = None
 
 
 def write_bundle(session: Session, options: BundleOptions, say: Callable[[str], None]) -> None:
@@ -169,10 +172,21 @@ def gather(session: Session, options: BundleOptions, scratch: Path, say: Callabl
             for fingerprint in ctx.plan.fingerprints.values()
         ]
         yield Ingredient(name=f"our wheels ({', '.join(our_wheels(ctx))})", files=tuple(ours))
+        yield from _harvest(ctx, options, say)
     engine = [engine_wheel(ctx.data, scratch), *_wheels(ctx, engine_requirements())]
     yield Ingredient(name="bringup itself", files=tuple((f"engine-wheels/{path.name}", path) for path in engine))
     write_json(scratch / FILE, frozen_of(session, options))
     yield Ingredient(name="description", files=((FILE, scratch / FILE), ("setup_node.py", SETUP)))
+
+
+def _harvest(ctx: Context, options: BundleOptions, say: Callable[[str], None]) -> Iterator[Ingredient]:
+    if options.harvest:
+        take_along(ctx, options.harvest)
+    wheel, why = find_harvest(ctx)
+    if why:
+        say(f"  {why}")
+    if wheel:
+        yield Ingredient(name="harvest of a node", files=((f"build/{ctx.layout.target}/wheels/{wheel.name}", wheel),))
 
 
 def _project(pin: Pin) -> PinnedProject:

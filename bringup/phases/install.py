@@ -8,6 +8,7 @@ from bringup.context import Context, Outcome
 from bringup.environment import our_wheels, pins_to_install, site_packages
 from bringup.errors import InstallError
 from bringup.formats.wheel import check_installed
+from bringup.harvest import find_harvest
 from bringup.model.plan import Step
 from bringup.system.fs import make_dir, point_link, remove_tree, write_atomic, write_json
 from bringup.toolchain.links import link_tools
@@ -58,6 +59,9 @@ def environment(step: Step, ctx: Context) -> Outcome:
     """
     place = ctx.layout.environment(step.fingerprint)
     wheels = [wheel for group in our_wheels(ctx).values() for wheel in group]
+    harvest, why = find_harvest(ctx)
+    if harvest:
+        wheels.append(harvest)
     if wheels:
         ctx.uv(
             "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--reinstall", *wheels,
@@ -85,7 +89,9 @@ def environment(step: Step, ctx: Context) -> Outcome:
     for old in place.parent.iterdir():
         if old != place and old.is_dir():
             remove_tree(old)
-    note = f"{len(wheels)} wheels of ours"
+    note = f"{len(wheels) - bool(harvest)} wheels of ours"
+    if harvest or why:
+        note += f"; with {harvest.name}" if harvest else f"; {why}"
     if chosen:
         note += f"; {len(chosen)} requirements overridden on purpose"
     return Outcome(note=note, outputs=(place / COMPLETE,), facts={"chosen": chosen})

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,23 +12,17 @@ from typing import Any
 import msgspec
 
 from bringup.context import Context, Outcome
-from bringup.environment import our_wheels, pins_to_install, site_packages
 from bringup.errors import VerifyError
-from bringup.formats.wheel import WheelName
-from bringup.formats.wheel_installed import record_of_installed
+from bringup.harvest_pack import harvest_check
 from bringup.model.hooks import Progress
-from bringup.model.plan import Package, Step
-from bringup.model.recipe import NativeCode
+from bringup.model.plan import Step
 from bringup.model.verify import Check, Level, LevelName, Status, VerifyReport, level_from_checks
+from bringup.phases.verify_static import static_checks, wheel_hashes
 from bringup.system import process
 from bringup.system.environ import process_environment
 from bringup.system.fs import make_dir, read_json, remove_tree, write_json
 from bringup.system.gpus import Device, visible_devices
 from bringup.verify import static
-from bringup.verify.installed import is_library, read_libraries
-from bringup.verify.linkage import check_abi, torch_exports
-from bringup.verify.native_code import check_native_code
-from bringup.verify.published import NOTE, check_published
 
 LEVELS = Path(static.__file__).parent / "levels"
 PREBUILT = "sglang-kernels"
@@ -52,12 +44,14 @@ class Options:
         require: a level that must be OK, or the run fails.
         arguments: passed on to the scripts of the graph levels.
         variables: fault cases: variables set in the children only.
+        harvest: pack what the sglang level compiles, and install it.
     """
 
     levels: tuple[LevelName, ...] = ()
     require: LevelName | None = None
     arguments: Mapping[LevelName, Sequence[str]] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    harvest: bool = False
 
     @property
     def complete(self) -> bool:
@@ -135,8 +129,15 @@ def _run_level(name: LevelName, step: Step, ctx: Context, options: Options, devi
     if reason:
         check = Check(id=f"{name}.gpu", status=Status.SKIPPED, required=True, why=reason)
         return level_from_checks(name, (check,), seconds=0.0)
-    arguments = (*options.arguments.get(name, ()), *_allowed(name, ctx))
-    return _script(name, SCRIPTS[name], step, ctx, options, _Setup(arguments=arguments))
+    arguments: list[str | Path] = [*options.arguments.get(name, ()), *_allowed(name, ctx)]
+    if not (options.harvest and name is LevelName.SGLANG):
+        return _script(name, SCRIPTS[name], step, ctx, options, _Setup(arguments=arguments))
+    folder = ctx.layout.root / "verify" / "harvest"
+    remove_tree(folder)
+    level = _script(name, SCRIPTS[name], step, ctx, options, _Setup(arguments=[*arguments, "--harvest-into", folder]))
+    checks = (*level.checks, *([harvest_check(step, ctx, folder)] if level.status is Status.OK else []))
+    seconds = round(time.monotonic() - started, 2)
+    return level_from_checks(name, checks, seconds=seconds, evidence=level.evidence, warnings=level.warnings)
 
 
 def _allowed(name: LevelName, ctx: Context) -> tuple[str, ...]:
@@ -161,69 +162,6 @@ def unable(name: LevelName, ctx: Context, devices: Sequence[Device]) -> str:
         seen = ", ".join(sorted({f"{device.name} ({device.capability})" for device in devices}))
         return f"the target is {gpu.title} ({gpu.capability}) and this machine has {seen}; {command}"
     return ""
-
-
-def static_checks(ctx: Context, step: Step) -> tuple[Check, ...]:
-    """Examine our wheels and the environment without importing anything."""
-    site = site_packages(ctx.layout.environment(step.fingerprint))
-    wheels = []
-    for name, group in our_wheels(ctx).items():
-        for wheel in group:
-            distribution = WheelName.parse(wheel.name).distribution
-            files = record_of_installed(site, distribution)
-            rules = _rules_for(ctx.plan.packages[name].native_code, files, len(group))
-            wheels.append(static.OurWheel(path=wheel, distribution=distribution, native_code=rules_of(rules, ctx)))
-    checks = static.check_static(site, wheels)
-    noted = read_json(ctx.layout.environment(step.fingerprint) / NOTE)
-    known = noted if isinstance(noted, dict) else {}
-    published = [package for package in ctx.plan.packages.values() if not package.built]
-    return checks + tuple(check for package in published for check in _published_checks(package, site, ctx, known))
-
-
-def _published_checks(package: Package, site: Path, ctx: Context, known: Mapping[str, Any]) -> Iterator[Check]:
-    """Examine a published package: is it still the one installed, its GPU code, its fit to PyTorch."""
-    name = package.distribution
-    if ctx.lock and name in ctx.lock.pins:
-        yield check_published(site, name, package.version, known.get(name, {}), ctx.lock.pins[name].hashes)
-    files = record_of_installed(site, name)
-    if package.native_code:
-        rules = rules_of(package.native_code, ctx)
-        yield check_native_code(name, rules, files, lambda name: nullcontext(site / name))
-    if "pytorch" in package.built_against:
-        elves, _ = read_libraries(site / file for file in files if is_library(file))
-        yield check_abi(name, elves, torch_exports(site), site_packages=site)
-
-
-def wheel_hashes(ctx: Context, checks: Sequence[Check]) -> dict[str, Any]:
-    """Return what says which bits were verified: the SHA-256 of our wheels, and that of the lock in force."""
-    ours = {check.evidence["wheel"]: check.evidence["sha256"] for check in checks if check.evidence.get("sha256")}
-    lock = ctx.lock.text(pins_to_install(ctx)) if ctx.lock else ""
-    return {"wheels": ours, "lock_sha256": hashlib.sha256(lock.encode()).hexdigest() if lock else ""}
-
-
-def _rules_for(rules: Sequence[NativeCode], files: Iterable[str], wheels: int) -> Sequence[NativeCode]:
-    """Return the rules that are about one of a package's several wheels: those that match in it.
-
-    A rule names the top-level folder that it is about, so a promise about a file that is gone still fails.
-    """
-    if wheels == 1:
-        return rules
-    tops = {name.split("/", 1)[0] for name in files}
-    return [rule for rule in rules if rule.glob.split("/", 1)[0] in tops or rule.glob.startswith("*")]
-
-
-def rules_of(rules: Sequence[NativeCode], ctx: Context) -> tuple[static.NativeCode, ...]:
-    """Translate a recipe's rules into names of machine code."""
-    code = ctx.plan.target.gpu.machine_code
-    return tuple(
-        static.NativeCode(
-            glob=rule.glob,
-            archs=(code.exact,) if rule.code == "exact" else code.any,
-            exempt=rule.exempt,
-            why=rule.why,
-        )
-        for rule in rules
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

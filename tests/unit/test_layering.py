@@ -19,7 +19,10 @@ PACKAGE = ROOT / "bringup"
 PURE = {"errors", "model"}
 DATA = PURE | {"formats"}
 MACHINE = DATA | {"system"}
-PARTS = {"config", "planning", "toolchain", "store", "context", "environment", "survey", "building", "verify"}
+PARTS = {
+    "config", "planning", "toolchain", "store", "context", "environment", "survey", "building", "verify", "harvest",
+    "harvest_pack",
+}  # fmt: skip
 TOOLS = MACHINE | PARTS
 ENGINE = TOOLS | {"phases", "schedule", "state", "session", "engine", "report", "diagnose", "doctor", "reporting"}
 # What a command does besides calling the engine. These know each other; nothing below knows them.
@@ -41,7 +44,9 @@ ALLOWED: dict[str, set[str]] = {
     "verify": MACHINE,
     "context": MACHINE | {"config", "toolchain", "store"},
     "environment": MACHINE | {"config", "toolchain", "store", "context"},
-    "building": TOOLS - {"verify"},
+    "harvest": MACHINE | {"config", "toolchain", "store", "context", "environment"},
+    "harvest_pack": MACHINE | {"config", "toolchain", "store", "context", "environment", "harvest"},
+    "building": TOOLS - {"verify", "harvest", "harvest_pack"},
     "phases": TOOLS,
     "diagnose": MACHINE | {"config"},
     "doctor": TOOLS | {"diagnose"},
@@ -67,7 +72,10 @@ ALSO = {part: {"invoke"} for part in FRONT | {"tasks", "cli"}}
 CARRIED = (PACKAGE / "verify" / "levels", PACKAGE / "bundling" / "carried")
 
 # Scripts of hooks that run in the Python of a build or target environment.
-RUN_ELSEWHERE = {"flashinfer_generate.py", "flashinfer_torch_modules.py", "sglang_kernels_prebuild.py"}
+RUN_ELSEWHERE = {
+    "flashinfer_generate.py", "flashinfer_torch_modules.py", "sglang_kernels_manager.py", "sglang_kernels_prebuild.py",
+    "sglang_kernels_triton.py",
+}  # fmt: skip
 
 # Modules and names of `os` that reach outside the process; bringup.system wraps them.
 OUTSIDE = {"subprocess", "socket", "ssl", "http", "urllib.request", "ftplib", "pty", "multiprocessing", "asyncio"}

@@ -89,6 +89,21 @@ def roots(env: Mapping[str, str]) -> dict[str, Path]:
     }
 
 
+def private(folder: Path) -> dict[str, str]:
+    """Return the variables that put every cache below `folder`; HOME stays."""
+    return {
+        "FLASHINFER_WORKSPACE_BASE": str(folder),
+        "TVM_FFI_CACHE_DIR": str(folder / "tvm-ffi"),
+        "TRITON_CACHE_DIR": str(folder / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        "SGLANG_CACHE_DIR": str(folder / "sglang"),
+        "SGLANG_DG_CACHE_DIR": str(folder / "deep_gemm"),
+        "TORCH_EXTENSIONS_DIR": str(folder / "torch_extensions"),
+        "CUTE_DSL_CACHE_DIR": str(folder / "cute_dsl"),
+        "CUDA_CACHE_PATH": str(folder / "ComputeCache"),
+    }
+
+
 def _user() -> str:
     try:
         return getpass.getuser()

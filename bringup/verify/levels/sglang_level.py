@@ -64,6 +64,8 @@ class Session:
         self._deadline = time.monotonic() + options.time_limit - 15
         self._env = {**ENGINE_ENV, **(ONE_NODE_ENV if options.tp > 1 else {})}
         self._env["FLASHINFER_DISABLE_JIT"] = "" if options.allow_jit or options.harvest else "1"
+        if options.harvest:  # what this user's caches hold already would not be compiled, and so not be seen
+            self._env |= jit_caches.private(work / "caches")
 
     def left(self) -> float:
         """Seconds until the level's time limit."""
