@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@ static double now(void)
     gettimeofday(&value, NULL);
     return seconds(value);
 }
+
+static void nothing(int number) { (void)number; }
 
 static void append(const char *path, double start, const struct rusage *use, int status, const char *output)
 {
@@ -56,6 +59,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "unit_launcher: cannot start %s: %s\n", argv[1], strerror(errno));
         _exit(127);
     }
+    /* Who ends a build signals the whole group: the compiler ends, and what it took is still written down. */
+    signal(SIGTERM, nothing);
+    signal(SIGINT, nothing);
+    signal(SIGHUP, nothing);
     int status = 0;
     struct rusage use;
     while (wait4(child, &status, 0, &use) < 0)

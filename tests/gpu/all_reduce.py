@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+import torch  # type: ignore[import-not-found]
+import torch.distributed as dist  # type: ignore[import-not-found]
+import torch.multiprocessing as mp  # type: ignore[import-not-found]
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int32, torch.int64, torch.uint8)
 SIZES = (1, 1000, 1 << 20, 1 << 24)  # elements: one, an odd length, and up to 64 MiB of float32

@@ -30,7 +30,7 @@ _stand_in = types.ModuleType("expecttest")
 _stand_in.TestCase = unittest.TestCase  # type: ignore[attr-defined]
 sys.modules.setdefault("expecttest", _stand_in)
 
-import torch  # noqa: E402
+import torch  # type: ignore[import-not-found]  # noqa: E402
 
 # Before upstream's test modules: they forbid changes of these.
 torch.backends.cuda.matmul.allow_tf32 = False
@@ -38,7 +38,7 @@ torch.backends.cudnn.allow_tf32 = False
 torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
-from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
+from torch.testing._internal.common_methods_invocations import op_db  # type: ignore[import-not-found]  # noqa: E402
 
 LEAST = 200
 SAMPLES = 2

@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
+import torch  # type: ignore[import-not-found]
+from torch.nn import functional  # type: ignore[import-not-found]
+from torch.nn.attention import SDPBackend, sdpa_kernel  # type: ignore[import-not-found]
 
 BACKENDS = {
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -30,7 +30,7 @@ def attend(backend: SDPBackend, inputs: list[torch.Tensor], head: torch.Tensor, 
     """Return the result of attention and the gradients of query, key and value."""
     leaves = [one.detach().clone().requires_grad_() for one in inputs]
     with sdpa_kernel(backend):
-        result = F.scaled_dot_product_attention(*leaves, is_causal=causal)
+        result = functional.scaled_dot_product_attention(*leaves, is_causal=causal)
     grads = torch.autograd.grad(result, leaves, head.to(result.dtype))
     return [one.detach().float() for one in (result, *grads)]
 
@@ -56,8 +56,8 @@ def convolution() -> dict[str, Any]:
     torch.manual_seed(4)
     image, weight = torch.randn(4, 16, 33, 31), torch.randn(24, 16, 3, 3)
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        found = F.conv2d(image.cuda(), weight.cuda(), padding=1).cpu()
-    gap = float((found - F.conv2d(image, weight, padding=1)).abs().max())
+        found = functional.conv2d(image.cuda(), weight.cuda(), padding=1).cpu()
+    gap = float((found - functional.conv2d(image, weight, padding=1)).abs().max())
     return {"ok": gap < 1e-3, "largest_gap": gap, "cudnn": torch.backends.cudnn.version()}
 
 

@@ -47,6 +47,12 @@ def test_the_launcher_hands_on_the_exit_status(env: dict[str, str], tmp_path: Pa
     assert [one.status for one in read_unit_log(unit_log(tmp_path))] == [3, 137, 127]
 
 
+def test_a_unit_that_is_ended_is_recorded_too(env: dict[str, str], tmp_path: Path):
+    end_group = "import os, signal; os.killpg(0, signal.SIGTERM)"
+    assert run(env, sys.executable, "-c", end_group, "-o", "a.o") == 128 + 15
+    assert [(one.output, one.status) for one in read_unit_log(unit_log(tmp_path))] == [("a.o", 143)]
+
+
 @pytest.mark.parametrize("place", ["", "/no/such/folder/units.log"])
 def test_without_a_file_to_write_the_command_runs_all_the_same(env: dict[str, str], place: str):
     assert run({**env, VARIABLE: place}, sys.executable, "-c", "raise SystemExit(5)") == 5

@@ -1,0 +1,144 @@
+"""What a build of PyTorch from source cost, from the files that tests/gpu/pytorch_from_source.sh leaves.
+
+    python benchmarks/pytorch_from_source.py OUT [--json benchmarks/results/pytorch-from-source.json]
+
+Compilers' CPU seconds, memory and times come from the product's own launcher (units.log), memory of the whole node from
+progress.tsv. Share of cores busy = compilers' CPU seconds / (cores x seconds from the first compile to the last),
+where pauses between attempts do not count: a pause is a gap in which no compiler ran for longer than a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import itertools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bringup.building.unit_log import UnitRun, read_unit_log  # noqa: E402 - found through the line above
+
+PAUSE_SECONDS = 60.0
+WORST = 10
+
+
+def spans(runs: Sequence[UnitRun]) -> list[tuple[float, float]]:
+    """Return from when to when compilers ran, without the pauses."""
+    found: list[tuple[float, float]] = []
+    for one in sorted(runs, key=lambda run: run.start):
+        if found and one.start - found[-1][1] <= PAUSE_SECONDS:
+            found[-1] = (found[-1][0], max(found[-1][1], one.end))
+        else:
+            found.append((one.start, one.end))
+    return found
+
+
+def costs(runs: Sequence[UnitRun], cores: int) -> dict[str, Any]:
+    """Return the figures of a unit log; units that were ended and compiled again count with what both took."""
+    probes = [one for one in runs if "cmTC_" in one.output]  # CMake's own questions
+    runs = [one for one in runs if "cmTC_" not in one.output]
+    compiled = [one for one in runs if one.compiles]
+    whole = {one.output: one for one in compiled if one.status == 0}
+    wall = sum(end - start for start, end in spans(compiled))
+    cpu = sum(one.cpu_seconds for one in compiled)
+    others = [one for one in runs if not one.compiles]
+    again = len([one for one in compiled if one.status == 0]) - len(whole)
+    by_cost = sorted(whole.values(), key=lambda one: -one.cpu_seconds)[:WORST]
+    by_memory = sorted(whole.values(), key=lambda one: -one.peak_kib)[:WORST]
+    return {
+        "units": len(whole),
+        "compiled_again": again,
+        "ended_unfinished": len([one for one in compiled if one.status]),
+        "compile_cpu_s": round(cpu, 1),
+        "compile_wall_s": round(wall, 1),
+        "attempts": len(spans(compiled)),
+        "cores": cores,
+        "busy_share": round(cpu / (cores * wall), 4) if wall else 0.0,
+        "configure_probes_cpu_s": round(sum(one.cpu_seconds for one in probes), 1),
+        "link_cpu_s": round(sum(one.cpu_seconds for one in others), 1),
+        "links": len(others),
+        "longest_units": [{"unit": one.output, "cpu_s": round(one.cpu_seconds, 1)} for one in by_cost],
+        "largest_units": [{"unit": one.output, "peak_mib": one.peak_kib >> 10} for one in by_memory],
+    }
+
+
+def node(progress: Path) -> dict[str, Any]:
+    """Return what the samples tell of the whole node: its memory, and seconds by stage."""
+    rows = [line.split("\t") for line in progress.read_text().splitlines()] if progress.exists() else []
+    rows = [row for row in rows if len(row) >= 7 and row[2].isdigit()]
+    stages: dict[str, float] = {}
+    for before, row in itertools.pairwise(rows):
+        step = float(row[0]) - float(before[0])
+        if step < PAUSE_SECONDS:
+            stages[before[6]] = stages.get(before[6], 0.0) + step
+    peak = max((int(row[2]) for row in rows), default=0)
+    return {"peak_memory_mib": peak >> 10, "stage_s": {name: round(value) for name, value in stages.items()}}
+
+
+def read(path: Path) -> Any:
+    """Return a JSON document without what makes it long; {} if it is not there."""
+    if not path.exists():
+        return {}
+    document = json.loads(path.read_text())
+    if path.name == "operators.json":
+        document["cases"] = [case for case in document["cases"] if case["status"] == "FAIL"]
+    return document
+
+
+def collect(out: Path) -> dict[str, Any]:
+    """Return the whole result of one node's files.
+
+    Raises:
+        FileNotFoundError: there is no units.log or machine.txt among them.
+    """
+    lines = (out / "machine.txt").read_text().splitlines()
+    cores = int(lines[0])
+    runs = list(read_unit_log(out / "units.log"))
+    if not runs:
+        raise FileNotFoundError(out / "units.log")
+    named = dict(line.split("=", 1) for line in lines if "=" in line and " " not in line.split("=", 1)[0])
+    wheels = [line.split() for line in (out / "wheels.txt").read_text().splitlines()]
+    last = max(run.end for run in runs)
+    return {
+        "name": "pytorch-from-source",
+        "date": dt.datetime.fromtimestamp(last, tz=dt.UTC).date().isoformat(),
+        "command": (out / "command.txt").read_text().strip(),
+        "machine": {
+            "cores": cores,
+            "cpu": next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), ""),
+            "os": named.get("PRETTY_NAME", "").strip('"'),
+            "gpu": lines[-1],
+        },
+        "results": {
+            **costs(runs, cores),
+            **node(out / "progress.tsv"),
+            "wheels": {Path(row[8]).name: int(row[4]) for row in wheels if len(row) > 8},
+            "attempts_exit": [line.split("\t") for line in (out / "attempts.tsv").read_text().splitlines()],
+            "operators": read(out / "operators.json"),
+            "facts": read(out / "facts.json"),
+            "all_reduce": read(out / "all_reduce.json"),
+        },
+    }
+
+
+def main() -> int:
+    """Print the figures, and write them where --json says."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    document = collect(args.out)
+    if args.json:
+        args.json.write_text(json.dumps(document, indent=1) + "\n")
+    short = {key: value for key, value in document["results"].items() if isinstance(value, (int, float))}
+    print(json.dumps(short, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
