@@ -1,11 +1,13 @@
-"""Seconds from process start to a ready SGLang engine: cold, with kernels built ahead, and with warm caches.
+"""Seconds from process start to a ready SGLang engine: cold, with built and harvested kernels, with warm caches.
 
-    python benchmarks/h200_start.py --out benchmarks/results/h200-start.json [--harvest DIR]
+    ENVIRONMENT/bin/python benchmarks/h200_start.py --out benchmarks/results/h200-start.json [--cuda-home DIR]
 
-Run it with the Python of the environment being measured, on a node with the GPU. All three use the same arguments
-(all decode batch sizes, piecewise graphs on) and the same checkpoint; an unmeasured run first brings all files into
-the page cache and fills the warm caches. Cold and prebuilt get a new HOME each time; for cold the packages of
-built kernels are hidden behind empty ones of the same name. The kinds take turns, so that drift hits all of them.
+Run it with the Python of an installed bundle's environment (build/TARGET/env/bin/python), on a node with the GPU. All
+three kinds use the same arguments (all decode sizes, piecewise graphs on) and the same checkpoint; an unmeasured
+run first brings all files into the page cache and fills the warm caches. Cold and prebuilt get a new HOME each. For
+cold the packages of built kernels are hidden behind empty ones of the same name and Triton uses its own cache alone, so
+CUDA_HOME has to hold nvcc. The kinds take turns, so that drift hits all of them; OUT is written after every run.
+A cold start takes about a minute and the others 20 s: `--cold-repeats 1` ends within four minutes.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ import sglang_level  # type: ignore[import-not-found]  # noqa: E402
 
 KINDS = ("cold", "prebuilt", "warm")
 PREBUILT = ("flashinfer-jit-cache", "sglang-jit-cache")
+TRITONS_OWN = "triton.runtime.cache:FileCacheManager"
+"""Value of TRITON_CACHE_MANAGER with which what lies in packages is not found."""
 
 
 def hide_prebuilt(folder: Path, versions: dict[str, str]) -> None:
@@ -46,8 +50,8 @@ def hide_prebuilt(folder: Path, versions: dict[str, str]) -> None:
         (package / "__init__.py").write_text(code, encoding="utf-8")
 
 
-def environment(home: Path, *, hidden: Path | None) -> dict[str, str]:
-    """The variables of one run: every cache inside `home`."""
+def environment(home: Path, *, hidden: Path | None, cuda_home: Path | None = None) -> dict[str, str]:
+    """The variables of one run: every cache inside `home`, and the compilers of the environment that runs this."""
     for folder in (home, home / "tmp"):
         folder.mkdir(parents=True, exist_ok=True)
     env = dict(sglang_level.ENGINE_ENV)
@@ -63,7 +67,15 @@ def environment(home: Path, *, hidden: Path | None) -> dict[str, str]:
         "SGLANG_CACHE_DIR": str(home / ".cache" / "sglang"),
         "CUDA_CACHE_PATH": str(home / ".nv" / "ComputeCache"),
     }
+    tools = Path(sys.executable).parent
+    env["PATH"] = os.pathsep.join([str(tools), os.environ.get("PATH", os.defpath)])
+    for name, tool in (("CC", "gcc"), ("CXX", "g++"), ("CUDAHOSTCXX", "g++")):
+        if (tools / tool).exists():
+            env[name] = str(tools / tool)
+    if cuda_home:
+        env["CUDA_HOME"] = str(cuda_home)
     if hidden:
+        env["TRITON_CACHE_MANAGER"] = TRITONS_OWN
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(hidden), os.environ.get("PYTHONPATH", "")]))
     return env
 
@@ -100,8 +112,14 @@ def start_engine(work: Path, model: Path, env: dict[str, str], name: str, limit_
     return row
 
 
-def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Make the checkpoint, fill the warm caches, then run every kind in turn; returns the results."""
+def plan(repeats: int, cold_repeats: int) -> list[tuple[str, int]]:
+    """Return kind and number of every run in turn: cold, prebuilt, warm, cold, ..."""
+    wanted = {"cold": cold_repeats, "prebuilt": repeats, "warm": repeats}
+    return [(kind, turn) for turn in range(max(wanted.values())) for kind in KINDS if turn < wanted[kind]]
+
+
+def measure(options: argparse.Namespace, work: Path, write: Callable[[dict[str, Any]], None]) -> None:
+    """Make the checkpoint, fill the warm caches, then run every kind in turn; `write` gets the results so far."""
     versions, model = level_io.versions(), work / "small-llama"
     argv = [sys.executable, LEVELS / "fp32_reference.py", "--make", "--model", model, "--tokens", "2", "--limit", "1"]
     status, _, log = level_io.run_child([*argv, "--out", work / "reference.json"], log=work / "make.log", limit_s=300)
@@ -109,58 +127,56 @@ def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         sys.exit(f"the checkpoint could not be written: {level_io.classify.classify(log).sentence}")
     hidden = work / "hidden"
     hide_prebuilt(hidden, versions)
-    warm = environment(work / "home-warm", hidden=None)
-    lay(options.harvest, warm)
+    warm = environment(work / "home-warm", hidden=None, cuda_home=options.cuda_home)
     runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     start_engine(work, model, warm, "fill", options.limit)
-    for repeat in range(options.repeats):
-        for kind in KINDS:
-            name = f"{kind}-{repeat}"
-            env = (
-                warm
-                if kind == "warm"
-                else environment(work / f"home-{name}", hidden=hidden if kind == "cold" else None)
-            )
-            if kind == "prebuilt":
-                lay(options.harvest, env)
-            runs[kind].append(start_engine(work, model, env, name, options.limit))
-    return summary(runs)
-
-
-def lay(harvest: Path | None, env: dict[str, str]) -> None:
-    """Lay what was harvested into the caches of `env`, as an installed bundle would."""
-    if harvest:
-        jit_caches.place(harvest, jit_caches.roots({**os.environ, **env}))
+    for kind, turn in plan(options.repeats, options.cold_repeats):
+        name = f"{kind}-{turn}"
+        env = warm
+        if kind != "warm":
+            shadow = hidden if kind == "cold" else None
+            env = environment(work / f"home-{name}", hidden=shadow, cuda_home=options.cuda_home)
+        runs[kind].append(start_engine(work, model, env, name, options.limit))
+        write(summary(runs))
 
 
 def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Medians and ratios, recomputed from the runs."""
-    ready = {kind: statistics.median(row["ready_s"] for row in rows) for kind, rows in runs.items()}
-    first = {kind: statistics.median(row["first_token_s"] for row in rows) for kind, rows in runs.items()}
-    return {
-        **{f"{kind}_s": ready[kind] for kind in KINDS},
-        **{f"{kind}_first_token_s": first[kind] for kind in KINDS},
-        "prebuilt_over_warm": ready["prebuilt"] / ready["warm"],
-        "cold_over_prebuilt": ready["cold"] / ready["prebuilt"],
-        "runs": runs,
-    }
+    """Medians and ratios, recomputed from the runs; of kinds that have none yet, nothing."""
+    ready = {kind: statistics.median(row["ready_s"] for row in rows) for kind, rows in runs.items() if rows}
+    first = {kind: statistics.median(row["first_token_s"] for row in rows) for kind, rows in runs.items() if rows}
+    results: dict[str, Any] = {f"{kind}_s": seconds for kind, seconds in ready.items()}
+    results |= {f"{kind}_first_token_s": seconds for kind, seconds in first.items()}
+    if {"prebuilt", "warm"} <= set(ready):
+        results["prebuilt_over_warm"] = ready["prebuilt"] / ready["warm"]
+    if {"cold", "prebuilt"} <= set(ready):
+        results["cold_over_prebuilt"] = ready["cold"] / ready["prebuilt"]
+    compiled = {kind: sorted({name for row in rows for name in row["compiled"]}) for kind, rows in runs.items() if rows}
+    return {**results, "compiled": compiled, "runs": runs}
+
+
+def toolkit(given: Path | None) -> Path | None:
+    """Return a CUDA toolkit with nvcc: the one given, CUDA_HOME, or /usr/local/cuda; None if there is none."""
+    places = [given] if given else [Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")), Path("/usr/local/cuda")]
+    return next((place for place in places if place and (place / "bin" / "nvcc").is_file()), None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--harvest", type=Path, help="what `verify --harvest` packed, laid down for prebuilt and warm")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--cold-repeats", type=int, help="cold starts, 0 for none; --repeats without it")
+    parser.add_argument("--cuda-home", type=Path, help="toolkit with nvcc, for cold; CUDA_HOME without it")
     parser.add_argument("--limit", type=float, default=240, help="seconds that one engine may take")
     parser.add_argument("--work", type=Path, help="folder for homes and logs; a temporary one otherwise")
     options = parser.parse_args(argv)
+    if options.cold_repeats is None:
+        options.cold_repeats = options.repeats
+    options.cuda_home = toolkit(options.cuda_home)
+    if options.cold_repeats and options.cuda_home is None:
+        sys.exit("a cold start compiles: name a toolkit with bin/nvcc by --cuda-home, or give --cold-repeats 0")
     if not level_io.gpus():
         sys.exit("no GPU: nvidia-smi shows none")
-    with tempfile.TemporaryDirectory(prefix="h200-start-") as folder:
-        work = options.work or Path(folder)
-        work.mkdir(parents=True, exist_ok=True)
-        results = measure(options, work)
     document = {
         "schema": 1,
         "name": "h200-start",
@@ -168,10 +184,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "machine": {"gpus": level_io.gpus(), "cores": len(os.sched_getaffinity(0))},
         "versions": level_io.versions(),
         "command": shlex.join(["python", "benchmarks/h200_start.py", *(argv if argv is not None else sys.argv[1:])]),
-        "results": results,
+        "results": {},
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(level_io.json_ready(document), indent=1) + "\n", encoding="utf-8")
+
+    def write(results: dict[str, Any]) -> None:
+        text = json.dumps(level_io.json_ready({**document, "results": results}), indent=1)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n", encoding="utf-8")
+
+    with tempfile.TemporaryDirectory(prefix="h200-start-") as folder:
+        work = options.work or Path(folder)
+        work.mkdir(parents=True, exist_ok=True)
+        measure(options, work, write)
     return 0
 
 

@@ -36,6 +36,7 @@ PACKAGES = (
     "sglang",
     "sglang-kernel",
     "sglang-jit-cache",
+    "bringup-harvest",
 )
 
 
