@@ -23,12 +23,16 @@ else:
     import token_rule
 
 
+COLUMNS = ("tokens", "margins", "bounds", "stds", "tops", "logprobs")
+"""What is kept of every step: the bounds follow from stds and tops, token_rule.py says how."""
+
+
 def decode(model: Any, ids: Sequence[int], count: int, *, tested_dtype: str) -> dict[str, Any]:
     """Decode `count` tokens greedily; returns tokens, margins, the rule's bounds and log probabilities."""
     device = model.device
     layers = model.config.num_hidden_layers
     now, past = torch.tensor([list(ids)], device=device), None
-    made: dict[str, list[Any]] = {"tokens": [], "margins": [], "bounds": [], "logprobs": []}
+    made: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for _ in range(count):
         out = model(now, past_key_values=past, use_cache=True, logits_to_keep=1)
         past, logits = out.past_key_values, out.logits[0, -1].float()
@@ -36,6 +40,8 @@ def decode(model: Any, ids: Sequence[int], count: int, *, tested_dtype: str) -> 
         token, top = int(which[0]), float(best[0])
         made["tokens"].append(token)
         made["margins"].append(top - float(best[1]))
+        made["stds"].append(float(logits.std()))
+        made["tops"].append(top)
         made["bounds"].append(token_rule.margin_bound(tested_dtype, layers, std=float(logits.std()), top=top))
         made["logprobs"].append(float(logits.log_softmax(-1)[token]))
         now = torch.tensor([[token]], device=device)
@@ -64,12 +70,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         starts = starts[: options.limit]
     with torch.no_grad():
         rows = [decode(model, ids, options.tokens, tested_dtype=options.tested_dtype) for ids in starts]
-    columns = {key: [row[key] for row in rows] for key in ("tokens", "margins", "bounds", "logprobs")}
+    columns = {key: [row[key] for row in rows] for key in COLUMNS}
     return {
         "prompts": starts,
         **columns,
         "checkpoint": made,
         "dtype": options.dtype,
+        "tested_dtype": options.tested_dtype,
         "device": device,
         "layers": model.config.num_hidden_layers,
         "vocab": model.config.vocab_size,
