@@ -48,6 +48,12 @@ def decode(model: Any, ids: Sequence[int], count: int, *, tested_dtype: str) -> 
     return made
 
 
+def dtype_keyword(version: str) -> str:
+    """Return what transformers calls the argument for the dtype: renamed with 4.56."""
+    numbers = [int(part) for part in version.split(".")[:2]]
+    return "dtype" if numbers >= [4, 56] else "torch_dtype"
+
+
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Make the checkpoint if asked, decode all prompts, and return the document."""
     device = "cuda" if torch.cuda.is_available() and not options.cpu else "cpu"
@@ -59,12 +65,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         starts = made.pop("prompts")
     else:
         starts = prompt_file.load(options.prompts, options.model, options.tokens)
+    import transformers  # type: ignore[import-not-found]  # noqa: PLC0415 - slow to import
     from transformers import AutoModelForCausalLM  # type: ignore[import-not-found]  # noqa: PLC0415 - slow to import
 
     started = time.monotonic()
-    model = AutoModelForCausalLM.from_pretrained(
-        str(options.model), dtype=getattr(torch, options.dtype), attn_implementation="eager"
-    )
+    wanted = {dtype_keyword(transformers.__version__): getattr(torch, options.dtype)}
+    model = AutoModelForCausalLM.from_pretrained(str(options.model), **wanted, attn_implementation="eager")
     model = model.to(device).eval()
     if options.limit:
         starts = starts[: options.limit]
