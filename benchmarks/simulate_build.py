@@ -3,8 +3,9 @@
     python benchmarks/simulate_build.py BUILD.NINJA UNITS.CSV --cores 64 [--speed 1.0]
 
 UNITS.CSV has an object file and its CPU seconds in each line. The simulation does what ninja 1.11 does: of the
-statements whose inputs are there, the one that stands first in the file starts first, and a pool's depth is kept. What
-is in neither the file nor recipes/units counts as 3 s for an object, 1 s for an archive or a command, 20 s for a library.
+statements whose inputs are there, the one that stands first in the file starts first, and a pool's depth is kept.
+Sources are generated before. What is in neither the file nor recipes/units counts as 3 s for an object, 1 s for an
+archive or a command, 20 s for a library.
 """
 
 from __future__ import annotations

@@ -75,6 +75,18 @@ def configure(
             say(f"{moved.units} long units come first{giants}")
 
 
+def generate(package: Package, source: Path, python: Path, *, env: Mapping[str, str], log: Path) -> None:
+    """Make the sources that most units wait for, so that compilers have enough to do from their first second on.
+
+    Raises:
+        BuildError: the code generator failed.
+    """
+    folders = [source / Path(pattern).parent for pattern in package.build.fresh if "*" not in pattern]
+    for folder in folders if package.build.generate else []:
+        argv = [python.with_name("ninja"), "-C", folder, *package.build.generate]
+        process.run(argv, env=env, cwd=source, log=log, what=f"generating sources of {package.name}")
+
+
 def _check_features(package: Package, folder: Path, env: Mapping[str, str], log: Path) -> None:
     cache = folder / "CMakeCache.txt"
     off = switched_off(cache.read_text(errors="replace"), env) if cache.exists() else []

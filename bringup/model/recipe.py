@@ -248,6 +248,8 @@ class Build(Table, frozen=True, kw_only=True):
         fresh: globs of CMakeCache.txt files in the tree that are compared with the target before each build.
         configure: arguments for Python that only configure the tree, `setup.py build --cmake-only`; the units in
             recipes/units/<package>.toml are then started first. Nothing is configured apart if empty.
+        generate: ninja targets that only generate sources, made right after configuring: most units wait for them, and
+            few processors are busy meanwhile.
         seconds: CPU seconds that a build took when it was measured, for estimates; 0 if unknown.
         disk_mib: disk that source and build take.
         local: label that our wheels carry, "{local}" is the target's own ("cu130").
@@ -264,6 +266,7 @@ class Build(Table, frozen=True, kw_only=True):
     max_jobs: bool = False
     fresh: tuple[str, ...] = ()
     configure: tuple[str, ...] = ()
+    generate: tuple[str, ...] = ()
     seconds: int = 0
     disk_mib: int = 0
     local: str = ""

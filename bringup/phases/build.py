@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from bringup.building.build_environment import build_environment, fill, package_jobs, placeholders
 from bringup.building.cmake_cache import refresh_stale
-from bringup.building.configure import check_parts, configure
+from bringup.building.configure import check_parts, configure, generate
 from bringup.building.recipe_hooks import load_hook, make_hook_context
 from bringup.building.unit_log import launcher_environment
 from bringup.context import Context, Outcome
@@ -101,6 +101,7 @@ def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -
             memory_bytes=ctx.memory_bytes,
             say=lambda line: ctx.reporter.line(f"{package.name}: {line}"),
         )
+        generate(package, folder, python, env=env, log=log)
     if package.build.backend == "setup.py":
         argv: list[str | Path] = [python, "setup.py", "bdist_wheel", "--dist-dir", out]
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from bringup.building.configure import check_parts
+from bringup.building.configure import check_parts, generate
 from bringup.config.catalogue import load_catalogue
 from bringup.config.variants import choose_variant, features, has_new_abi, variant_env, variants_with_abi
 from bringup.errors import BuildError, TargetError, UsageError
@@ -101,6 +101,16 @@ def test_a_missing_part_is_named_with_its_key(tmp_path: Path):
     with pytest.raises(BuildError, match="third_party/fmt is missing or empty") as caught:
         check_parts(package, tmp_path)
     assert f"versions[2.6.0].sources.registry.parts[{index}] of recipes/pytorch.toml" in caught.value.hint
+
+
+def test_sources_are_generated_before_anything_is_compiled(tmp_path: Path):
+    ninja = tmp_path / "ninja"
+    ninja.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/said\n')
+    ninja.chmod(0o755)
+    package = packages()["pytorch"]
+    (tmp_path / "tree").mkdir()
+    generate(package, tmp_path / "tree", tmp_path / "python", env={}, log=tmp_path / "log")
+    assert (tmp_path / "said").read_text().split() == ["-C", str(tmp_path / "tree/build"), *package.build.generate]
 
 
 SOURCE = UrlSource(url="https://example.org/x.tar", sha256="0" * 64)
