@@ -68,9 +68,9 @@ part_tp() {
     [ "$count" -ge 2 ] || { say "tp: left out, $count GPU here"; return 0; }
     fresh_home tp
     # SGLang compiles the mask of its sharded embedding with torch.compile when there is more than one rank, and
-    # nothing builds that ahead: the first run names what is compiled, the second must compile nothing.
-    step tp2-harvest --level sglang --tp 2 --harvest || return 1
-    step tp2 --level sglang --tp 2
+    # nothing builds that ahead: the first run may name that and nothing else, the second must compile nothing.
+    # No --harvest here: it would install its wheel over the one for a single GPU.
+    step tp2-first --level sglang --tp 2 || step tp2 --level sglang --tp 2
 }
 
 for part in $parts; do

@@ -147,12 +147,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = level_io.parser(__doc__ or "", limit_s=400)
     parser.add_argument("--allow-jit", action="store_true", help="let FlashInfer compile what was not built ahead")
     options = parser.parse_args(argv)
+    # Otherwise the norms are compiled in-process with CuTe DSL, although the built ones are there.
+    os.environ["FLASHINFER_USE_CUDA_NORM"] = "1"
     if options.allow_jit:
         os.environ.pop("FLASHINFER_DISABLE_JIT", None)
     else:
         os.environ["FLASHINFER_DISABLE_JIT"] = "1"
-        # Otherwise the norms are compiled in-process with CuTe DSL, although the built ones are there.
-        os.environ["FLASHINFER_USE_CUDA_NORM"] = "1"
 
     def body(result: level_io.Result) -> None:
         with tempfile.TemporaryDirectory(prefix="flashinfer-level-") as folder:
