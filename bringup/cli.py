@@ -14,10 +14,23 @@ from bringup import __version__
 from bringup.config.load import nearest
 from bringup.errors import BringupError, UsageError
 from bringup.output import print_error
+from bringup.system.environ import command_name
 
 # Tasks that take plain words, with the flag that stands for one; and the flags of theirs that take a value.
 FREE_WORDS = {"diagnose": "--log", "list": "--what", "knowledge": "--new"}
 TAKE_VALUE = ("--gpu", "--stack", "--cuda", "--build-dir", "--data", "--log", "--what", "--new", "--id")
+
+# What help and reference show together.
+TASK_GROUPS = (
+    ("Build", ("build", "plan", "fetch", "patch", "prepare", "install", "verify")),
+    ("Use what was built", ("shell", "env", "bundle")),
+    ("Find out", ("list", "doctor", "diagnose", "report")),
+    ("Keep house", ("clean", "gc", "lock")),
+    ("Develop bringup", ("test", "lint", "schema", "knowledge")),
+)
+ABOUT = """\
+Builds PyTorch, torchvision, FlashInfer and SGLang from source for a GPU, H200 first, and proves the result.
+No GPU, no CUDA and no root are needed to build."""
 
 
 class BringupProgram(Program):
@@ -41,6 +54,22 @@ class BringupProgram(Program):
             sys.exit(exc.code)
         except UnexpectedExit as exc:
             sys.exit(exc.result.exited)
+
+    def print_help(self) -> None:
+        """Show what the program is for, the main job, and the tasks; invoke's own options have no use here."""
+        name = command_name()
+        tasks = dict(self.namespace.tasks) if self.namespace else {}
+        print(f"{ABOUT}\n\nUsage: {name} TASK [flags]\n")
+        print(f"  {name} build --gpu h200 --stack kernels   the main job\n  {name} TASK --help   the flags of a task")
+        placed = {task for _, names in TASK_GROUPS for task in names}
+        rest = ("Others", tuple(task for task in sorted(tasks) if task not in placed))
+        for heading, names in (*TASK_GROUPS, rest):
+            here = [task for task in names if task in tasks]
+            if here:
+                print(f"\n{heading}:")
+            for task in here:
+                print(f"  {task:<10} {(tasks[task].__doc__ or '').strip().splitlines()[0]}")
+        print("\n-h, --help and -V, --version stand alone; every other flag follows its task.")
 
     def _parse(self, words: list[str]) -> None:
         try:

@@ -10,7 +10,17 @@ from typing import Any
 from bringup.errors import BringupError, BuildError, InstallError, UsageError, VerifyError
 from bringup.model.plan import Decision, Phase, Plan, Request
 from bringup.output import print_json
-from bringup.report import Console, Silent, as_typed, duration, level_lines, nothing_to_do, plan_lines, summary_lines
+from bringup.report import (
+    Console,
+    Silent,
+    as_typed,
+    duration,
+    level_lines,
+    nothing_to_do,
+    plan_lines,
+    summary_lines,
+    wrapped,
+)
 from bringup.system.layout import Settings
 
 
@@ -63,8 +73,8 @@ def build(request: Request, settings: Settings, *, dry_run: bool, json: bool) ->
 def opening_lines(plan: Plan, jobs: int, memory: int, *, offline: bool) -> list[str]:
     """Return what is said before a build starts."""
     lines = [f"{plan.target.id}  stack {plan.stack.name}: {plan.stack.title}"]
-    lines += [f"  warning: {line}" for line in plan.warnings]
-    lines += [f"  note: {line}" for line in plan.notes]
+    lines += [part for line in plan.warnings for part in wrapped("  warning: ", line)]
+    lines += [part for line in plan.notes for part in wrapped("  note: ", line)]
     fetch = "nothing is fetched" if offline else f"about {plan.download_mib / 1024:.1f} GiB to fetch"
     lines.append(
         f"  {jobs} jobs, {memory / (1 << 30):.0f} GiB of memory; {fetch}, {plan.disk_mib / 1024:.0f} GiB of disk"
@@ -77,7 +87,8 @@ def closing_lines(session: Any, levels: Any) -> list[str]:
     plan, layout = session.plan, session.context.layout
     names = f"--gpu {plan.target.gpu.name} --stack {plan.stack.name}"
     record = session.state.record("environment:install") or {}
-    lines = [f"  overridden on purpose: {line}" for line in record.get("facts", {}).get("chosen", ())]
+    chosen = record.get("facts", {}).get("chosen", ())
+    lines = [part for line in chosen for part in wrapped("  overridden on purpose: ", line)]
     lines += ["", f"  environment  {layout.env}", f"  evidence     {layout.verify_json}"]
     if any(level.status == "SKIPPED" for level in levels):
         lines.append(f"  next         carry it to a machine with the GPU: invoke bundle {names}")
@@ -135,7 +146,9 @@ def phase(request: Request, settings: Settings, last: str) -> int | None:
     limit = order.index(Phase(last))
     chosen = [step for step in session.plan.steps if order.index(step.phase) <= limit]
     if last == "fetch":
-        chosen = [step for step in chosen if step.package in session.plan.packages]
+        # Toolkit and distributions come through assembling and installing them, which fills the caches on the way.
+        more = {"python:prepare", "gcc:prepare", "cuda:prepare", "requirements:install"}
+        chosen = [step for step in session.plan.steps if step.phase is Phase.FETCH or step.id in more]
     ids = {step.id for step in chosen}
     if not any(step.decision is Decision.RUN for step in chosen):
         console.line(f"{session.plan.target.id}: nothing to {last}")
@@ -234,7 +247,8 @@ def knowledge(flags: dict[str, Any]) -> int | None:
     problems = check_knowledge()
     for problem in problems:
         print(problem)
-    print(f"known issues: {len(problems)} problems")
+    count = len(problems)
+    print(f"known issues: {count or 'no'} problem{'' if count == 1 else 's'}")
     return 2 if problems else None
 
 

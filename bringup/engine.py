@@ -46,6 +46,7 @@ def execute(
     make_dir(ctx.layout.root)
     with run_lock(ctx.layout.root), _interruptible():
         write_json(ctx.layout.root / "plan.json", ctx.plan.document())
+        session.state.forget_failure()
         take_ready_tools(ctx)
         runner = _Runner(session, options or verify.Options())
         limit = ctx.request.time_limit
@@ -86,6 +87,8 @@ class _Runner:
         try:
             outcome = self._phase(step)
         except BringupError as exc:
+            if not ctx.stopping.is_set():  # what is ended because something else failed is no failure of its own
+                self._session.state.fail(step, exc)
             ctx.reporter.failed(step, exc, time.monotonic() - started)
             raise
         seconds = time.monotonic() - started
@@ -131,9 +134,12 @@ def check_before(session: Session, steps: tuple[Step, ...]) -> None:
     ctx, plan = session.context, session.plan
     make_dir(ctx.layout.build)
     free = free_bytes(ctx.layout.build)
-    if plan.disk_mib * MIB > free:
-        need = plan.disk_mib / 1024
-        msg = f"{ctx.layout.build}: this build takes about {need:.0f} GiB and {free / GIB:.1f} GiB are free"
+    chosen = {step.id for step in steps}
+    left_out = [step for step in plan.steps if step.phase is Phase.BUILD and step.id not in chosen]
+    spared = sum(plan.packages[step.package].build.disk_mib for step in left_out if step.decision is Decision.RUN)
+    if (plan.disk_mib - spared) * MIB > free:
+        need = (plan.disk_mib - spared) / 1024
+        msg = f"{ctx.layout.build}: this takes about {need:.0f} GiB and {free / GIB:.1f} GiB are free"
         raise StorageError(msg, hint="free some space, or choose another folder with --build-dir")
     for step in steps:
         if step.phase is Phase.BUILD and step.decision is Decision.RUN:

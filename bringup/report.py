@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # Seconds between two progress lines of one step where the output is not a terminal.
 QUIET_SECONDS = 20.0
+# Columns that a table at the end may take; a word longer than that, as a path, stands whole.
+WIDTH = 100
 COMMAND = re.compile(r"(?<![\w./-])invoke (?=[a-z])")
 
 
@@ -173,11 +176,25 @@ def summary_lines(plan: Plan, seconds: Sequence[tuple[Step, float, str]], levels
     """Return the table after a build: steps with times, then what was verified and what was skipped and why."""
     lines = ["", f"{plan.target.id}  stack {plan.stack.name}"]
     width = max([len(label(step)) for step, _, _ in seconds] + [0])
-    lines += [f"  {label(step):<{width}}  {duration(took):>12}  {note}".rstrip() for step, took, note in seconds]
+    for step, took, note in seconds:
+        lines += wrapped(f"  {label(step):<{width}}  {duration(took):>12}  ", note)
     for level in levels:
-        lines.append(f"  verify {level.level:<{max(0, width - 7)}}  {level.status:>12}  {level.why}")
-        lines += [f"          warning: {text}" for text in level.warnings]
+        lines += wrapped(f"  verify {level.level:<{max(0, width - 7)}}  {level.status:>12}  ", level.why)
+        for text in level.warnings:
+            lines += wrapped("          warning: ", text)
     return lines
+
+
+def wrapped(head: str, text: str) -> list[str]:
+    """Return `head` and `text` in lines of at most `WIDTH`; those after the first stand below the text."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [head.rstrip()]
 
 
 def nothing_to_do(plan: Plan) -> list[str]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
-from bringup.errors import BringupError, Interrupted
+from bringup.errors import Interrupted
 from bringup.model.plan import Decision, Step
 from bringup.system import process
 
@@ -92,15 +92,3 @@ def _stop(stopping: threading.Event, running: Iterable[concurrent.futures.Future
 
 def _waits(step: Step, todo: Mapping[str, Step], started: set[str]) -> bool:
     return any(before in todo or before in started for before in step.after)
-
-
-def check_order(steps: Sequence[Step]) -> None:
-    """Fail if a step comes before one that it waits for: the plan's order is what people read."""
-    seen: set[str] = set()
-    known = {step.id for step in steps}
-    for step in steps:
-        late = [name for name in step.after if name in known and name not in seen]
-        if late:
-            msg = f"{step.id} comes before {', '.join(late)}"
-            raise BringupError(msg)
-        seen.add(step.id)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bringup.context import Outcome
+from bringup.errors import BringupError
 from bringup.model.plan import Step
 from bringup.store import Entry, Store
 from bringup.system.fs import read_json, write_json
@@ -64,6 +65,23 @@ class TargetState:
                 "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             },
         )
+
+    def fail(self, step: Step, error: BringupError) -> None:
+        """Record that a step failed, for who asks about it later."""
+        write_json(
+            self._layout.failure,
+            {
+                "schema": 1,
+                "step": step.id,
+                "message": error.message,
+                "log": error.log,
+                "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            },
+        )
+
+    def forget_failure(self) -> None:
+        """Begin a run without the failure of an earlier one."""
+        self._layout.failure.unlink(missing_ok=True)
 
     def _path(self, step_id: str) -> Path:
         return self._layout.records / f"{step_id.replace(':', '.')}.json"

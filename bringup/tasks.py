@@ -62,7 +62,7 @@ def plan(flags: Flags) -> int | None:
 
 
 def fetch(flags: Flags) -> int | None:
-    """Fetch every source into the cache and stop."""
+    """Fetch all that a build takes from the network: sources, toolchain, distributions; --offline works after it."""
     return commands.phase(request_from(flags), settings_from(flags), "fetch")
 
 

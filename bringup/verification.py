@@ -233,11 +233,17 @@ def environment_variables(request: Request, settings: Settings) -> dict[str, str
 
 
 def last_failed_log(settings: Settings) -> Path:
-    """Return the log that was written last below the build directory.
+    """Return the log of the step that failed last; without such a step the log that was written last.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no log.
     """
+    failures = sorted(settings.build.glob("*/failure.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in failures:
+        known = read_json(path)
+        log = known.get("log") if isinstance(known, dict) else None
+        if isinstance(log, str) and log and Path(log).is_file():
+            return Path(log)
     logs = sorted(settings.build.glob("*/logs/*.log"), key=lambda path: path.stat().st_mtime)
     if not logs:
         msg = f"no log below {settings.build}"

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from bringup.cli import FREE_WORDS
+from bringup.cli import FREE_WORDS, TASK_GROUPS
 from bringup.flags import RUN, TARGET
 
 # What a flag takes, by the type of its default.
@@ -15,13 +15,6 @@ VALUES = {str: " TEXT", int: " N", float: " NUMBER", list: " TEXT", bool: ""}
 GROUPS = (
     ("Target flags", TARGET, "They say what is built, for what, and where. The plan is made from them."),
     ("Run flags", RUN, "They say how the work is done."),
-)
-ORDER = (
-    ("Build", ("build", "plan", "fetch", "patch", "prepare", "install", "verify")),
-    ("Use what was built", ("shell", "env", "bundle")),
-    ("Find out", ("list", "doctor", "diagnose", "report")),
-    ("Keep house", ("clean", "gc", "lock")),
-    ("Develop bringup", ("test", "lint", "schema", "knowledge")),
 )
 
 INTRODUCTION = """\
@@ -43,10 +36,10 @@ def cli_page() -> str:
     from bringup.tasks import ns  # noqa: PLC0415 - the tasks import what makes this page
 
     tasks = dict(ns.tasks)
-    placed = [name for _, names in ORDER for name in names]
+    placed = [name for _, names in TASK_GROUPS for name in names]
     rest = tuple(name for name in sorted(tasks) if name not in placed)
     parts = [INTRODUCTION]
-    for heading, names in (*ORDER, ("Others", rest)):
+    for heading, names in (*TASK_GROUPS, ("Others", rest)):
         here = [name for name in names if name in tasks]
         if here:
             parts += [f"## {heading}", ""]

@@ -12,16 +12,15 @@ from bringup.errors import FetchError
 from bringup.model.hooks import Progress
 from bringup.model.plan import Package, Step
 from bringup.model.recipe import (
-    AssembledSource,
     DebianSource,
     DebSource,
     GitSource,
-    OwnSource,
     SdistSource,
     SimpleSource,
     UrlSource,
     WheelSource,
 )
+from bringup.planning.sources import single_sources
 from bringup.system.apt import fetch_deb, fetch_debian_source
 from bringup.system.apt_sources import find_mirror
 from bringup.system.download import Wanted
@@ -49,12 +48,7 @@ def run(package: Package, step: Step, ctx: Context) -> Outcome:
 
 def all_sources(package: Package) -> Iterator[tuple[str, SimpleSource]]:
     """Yield the sources of a package with names for people: parts of an assembled tree, extras handed over."""
-    for name, source in {package.name: package.source, **package.extras}.items():
-        if isinstance(source, AssembledSource):
-            for part in source.parts:
-                yield part.into or name, part.source
-        elif not isinstance(source, OwnSource):
-            yield name, source
+    return single_sources(package.name, package.source, package.extras)
 
 
 def fetch_one(package: Package, source: SimpleSource, step: Step, ctx: Context) -> Path:

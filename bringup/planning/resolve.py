@@ -23,6 +23,7 @@ from bringup.model.recipe import Version as RecipeVersion
 from bringup.model.stack import Stack, StackPackage
 from bringup.model.toolchain import CudaRelease
 from bringup.planning.abi import check_cxx11_abi
+from bringup.planning.sources import unrecorded
 
 
 def resolve_target(request: Request, catalogue: Catalogue, *, gpu: Gpu, machine: str) -> tuple[Target, Stack]:
@@ -173,18 +174,15 @@ def _resolve_package(
     if request.full and "full" in recipe.options:
         options["full"] = True
     warnings = [f"{name}: {one.note}" for one in overlays if one.note and one.warn]
-    if getattr(source, "commit", "") == "unrecorded":
-        warnings.append(
-            f"{name} {version.version}: no commit is recorded for tag {getattr(source, 'tag', '')}; "
-            "the first fetch records it, and a tag that moves later is an error"
-        )
+    extras = version.extras if not isinstance(source, WheelSource) else {}
+    warnings += unrecorded(name, version.version, source, extras)
     return Package(
         recipe=recipe,
         version=version.version,
         distribution=version.distribution or recipe.distribution,
         source_name=choice.source,
         source=source,
-        extras=version.extras if not isinstance(source, WheelSource) else {},
+        extras=extras,
         patches=patches,
         build=build,
         options=options,

@@ -7,7 +7,6 @@ REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names.
 from __future__ import annotations
 
 import base64
-import errno
 import functools
 import http.client
 import os
@@ -22,8 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bringup.errors import BringupError, FetchError, StorageError
-from bringup.system.fs import sha256_of
+from bringup.errors import FetchError
+from bringup.system.fs import sha256_of, storage_errors
 
 BLOCK = 1 << 20
 TIMEOUT_SECONDS = 30.0
@@ -92,7 +91,7 @@ def download(
     """
     part = dest.with_name(dest.name + ".part")
     problem = ""
-    with storage_errors(dest):
+    with storage_errors(dest, every=True):
         dest.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(retries + 1):
         if attempt:
@@ -105,11 +104,11 @@ def download(
             continue
         got = file_sha256(part) if sha256 else ""
         if got == sha256:
-            with storage_errors(dest):
+            with storage_errors(dest, every=True):
                 part.replace(dest)
             return dest
         problem = _wrong_hash(dest.name, part.stat().st_size, size, sha256, got)
-        with storage_errors(dest):
+        with storage_errors(dest, every=True):
             part.unlink(missing_ok=True)
         if not resumed:
             raise FetchError(problem, hint=f"address: {shown(url)}; the bad file has been removed")
@@ -119,7 +118,7 @@ def download(
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, read in blocks of 1 MiB."""
-    with storage_errors(path):
+    with storage_errors(path, every=True):
         return sha256_of(path)
 
 
@@ -132,34 +131,6 @@ def shown(url: str) -> str:
     """Return an address without user name and password."""
     parts = urllib.parse.urlsplit(url)
     return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-class storage_errors:  # noqa: N801 - used like a function
-    """Context that turns what a disk or a permission says into `StorageError`."""
-
-    def __init__(self, path: Path) -> None:
-        """`path` is named in the message."""
-        self._path = path
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
-        """Translate an OSError."""
-        if isinstance(exc, OSError) and not isinstance(exc, BringupError):
-            raise storage_error(exc, self._path) from exc
-
-
-def storage_error(exc: OSError, path: Path) -> StorageError:
-    """Return the error for a failed write (or read) of `path`."""
-    reason = exc.strerror or str(exc)
-    hints = {
-        errno.ENOSPC: "free some space, `bringup gc` shrinks the cache",
-        errno.EDQUOT: "the disk quota is used up",
-        errno.EROFS: "the file system is mounted read-only",
-        errno.EACCES: "no permission for this folder",
-    }
-    return StorageError(f"cannot write {path}: {reason}", hint=hints.get(exc.errno or 0, ""))
 
 
 def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, stop: threading.Event | None) -> None:
@@ -199,14 +170,14 @@ def _write(
 ) -> int:
     """Copy the body to the file; network errors pass through, those of the disk become StorageError."""
     total = 0
-    with storage_errors(part):
+    with storage_errors(part, every=True):
         sink = part.open("ab" if append else "wb", buffering=0)
     with sink:
         while block := response.read(BLOCK):
             if stop is not None and stop.is_set():
                 msg = f"fetch of {part.name.removesuffix('.part')} was stopped"
                 raise FetchError(msg)
-            with storage_errors(part):
+            with storage_errors(part, every=True):
                 sink.write(block)
             total += len(block)
             if on_bytes is not None:

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bringup.errors import FetchError
-from bringup.system.download import OnBytes, Wanted, download, file_sha256, storage_errors
+from bringup.system.download import OnBytes, Wanted, download, file_sha256
+from bringup.system.fs import storage_errors
 
 PARALLEL = 6
 
@@ -48,7 +49,7 @@ class DownloadCache:
         if not found:
             return None
         if check and file_sha256(found[0]) != sha256:
-            with storage_errors(found[0]):
+            with storage_errors(found[0], every=True):
                 found[0].unlink(missing_ok=True)
             return None
         return found[0]
@@ -93,7 +94,7 @@ class DownloadCache:
     @contextlib.contextmanager
     def _lock(self, sha256: str) -> Iterator[None]:
         folder = self.folder(sha256)
-        with storage_errors(folder):
+        with storage_errors(folder, every=True):
             folder.mkdir(parents=True, exist_ok=True)
             handle = (folder / ".lock").open("ab")
         with handle:

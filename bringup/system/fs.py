@@ -19,24 +19,30 @@ from bringup.errors import StorageError
 BLOCK = 1 << 20
 
 
+_REASONS = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "operation not permitted",
+}
+_ROOM_HINT = "free some space (`invoke clean`, `invoke gc`) or choose another folder with --build-dir"
+
+
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, a read-only file system and missing permission into StorageError that names `path`."""
+def storage_errors(path: Path, *, every: bool = False) -> Iterator[None]:
+    """Turn a full disk, a read-only file system and missing permission into StorageError that names `path`.
+
+    With `every` any other OSError becomes one too: for work whose files only a disk can spoil.
+    """
     try:
         yield
     except OSError as exc:
-        known = {
-            errno.ENOSPC: "no space left on the device",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EROFS: "the file system is read-only",
-            errno.EACCES: "permission denied",
-            errno.EPERM: "operation not permitted",
-        }
-        if exc.errno not in known:
+        reason = _REASONS.get(exc.errno or 0, "")
+        if not reason and not every:
             raise
-        msg = f"{exc.filename or path}: {known[exc.errno]}"
-        hint = "free some space (`invoke clean`, `invoke gc`) or choose another folder with --build-dir"
-        raise StorageError(msg, hint=hint) from exc
+        msg = f"{exc.filename or path}: {reason or exc.strerror or exc}"
+        raise StorageError(msg, hint=_ROOM_HINT if reason else "") from exc
 
 
 def make_dir(path: Path) -> Path:

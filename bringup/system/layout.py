@@ -59,6 +59,11 @@ class Layout:
         return self.root / "records"
 
     @property
+    def failure(self) -> Path:
+        """The step that failed in the last run, with its log; missing where none did."""
+        return self.root / "failure.json"
+
+    @property
     def verify_json(self) -> Path:
         """What verification found."""
         return self.root / "verify.json"

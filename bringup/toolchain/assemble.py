@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bringup.system.download import storage_errors
+from bringup.system.fs import storage_errors
 
 MANIFEST = ".bringup-tree.json"
 
@@ -39,7 +39,7 @@ def assemble(dest_root: Path, label: str, identity: str, make: Callable[[Path, P
     home = dest_root / f"{label}-{identity[:16]}"
     if whole(home, identity):
         return home
-    with storage_errors(dest_root):
+    with storage_errors(dest_root, every=True):
         dest_root.mkdir(parents=True, exist_ok=True)
         lock = (dest_root / f".{home.name}.lock").open("ab")
     with lock:
@@ -50,10 +50,10 @@ def assemble(dest_root: Path, label: str, identity: str, make: Callable[[Path, P
             _remove(left_over)
         made = dest_root / f"{home.name}.tmp-{os.getpid()}"
         try:
-            with storage_errors(made):
+            with storage_errors(made, every=True):
                 made.mkdir()
             make(made, home)
-            with storage_errors(made):
+            with storage_errors(made, every=True):
                 _write_manifest(made, identity)
                 made.rename(home)
         except BaseException:
@@ -102,7 +102,7 @@ def _write_manifest(made: Path, identity: str) -> None:
 
 
 def _remove(path: Path) -> None:
-    with storage_errors(path):
+    with storage_errors(path, every=True):
         if path.is_symlink() or path.is_file():
             path.unlink()
         elif path.exists():

@@ -13,8 +13,9 @@ from pathlib import Path
 from bringup.errors import PrepareError
 from bringup.model.toolchain import CudaRelease, PinnedDeb
 from bringup.system.apt_sources import DebianMirror
-from bringup.system.download import OnBytes, storage_errors
+from bringup.system.download import OnBytes
 from bringup.system.downloads import DownloadCache
+from bringup.system.fs import storage_errors
 from bringup.toolchain.assemble import assemble, merge
 from bringup.toolchain.cuda_layout import NVCC_PROFILE, finish_layout
 from bringup.toolchain.debs import remove_dangling, unpack_debs
@@ -72,7 +73,7 @@ def provide_debs(
 
 
 def _rearrange(release: CudaRelease, root: Path, made: Path) -> None:
-    with storage_errors(made):
+    with storage_errors(made, every=True):
         for source, target in MOVES:
             if (root / source).is_dir():
                 merge(root / source, made / target)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from bringup.system.download import storage_errors
+from bringup.system.fs import storage_errors
 from bringup.toolchain.driver_stub import make_driver_stub
 
 VERSIONED = re.compile(r"(lib.+\.so)\.[0-9][0-9.]*")
@@ -37,7 +37,7 @@ def finish_layout(home: Path, *, cc: Path, env: Mapping[str, str]) -> None:
         PrepareError: the stub could not be made.
         StorageError: disk full or no permission.
     """
-    with storage_errors(home):
+    with storage_errors(home, every=True):
         link_lib64(home)
         link_unversioned(home / "lib64")
         stub = home / "lib64" / "stubs" / "libcuda.so"

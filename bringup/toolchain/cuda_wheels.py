@@ -14,8 +14,9 @@ from pathlib import Path
 from bringup.errors import PrepareError
 from bringup.formats.wheel import unpack_wheel
 from bringup.model.toolchain import CudaRelease, PinnedWheel
-from bringup.system.download import OnBytes, storage_errors
+from bringup.system.download import OnBytes
 from bringup.system.downloads import DownloadCache
+from bringup.system.fs import storage_errors
 from bringup.system.pypi import IndexFile, fetch_index_files
 from bringup.toolchain.assemble import assemble, merge
 from bringup.toolchain.cuda_layout import finish_layout
@@ -81,7 +82,7 @@ def _unpack(release: CudaRelease, pins: list[PinnedWheel], files: Mapping[str, P
     site = made / SITE
     for pin in pins:
         unpack_wheel(files[pin.sha256], site)
-    with storage_errors(made):
+    with storage_errors(made, every=True):
         for root in sorted({pin.root or common for pin in pins}):
             if not (site / root).is_dir():
                 msg = f"toolchains/cuda/{release.version}.toml: none of the wheels has the folder {root}"

@@ -12,8 +12,9 @@ from bringup.formats.deb import unpack_deb
 from bringup.model.toolchain import DebSet, PinnedDeb
 from bringup.system.apt import fetch_debs
 from bringup.system.apt_sources import DebianMirror
-from bringup.system.download import OnBytes, storage_errors
+from bringup.system.download import OnBytes
 from bringup.system.downloads import DownloadCache
+from bringup.system.fs import storage_errors
 
 # Never of use in a toolchain: manuals, translations, package checks.
 SHARED = ("usr/share/*", "etc/*", "var/*")
@@ -50,7 +51,7 @@ def kept(drop: Sequence[str]) -> Callable[[str], bool]:
 
 def remove_dangling(folder: Path) -> None:
     """Remove links whose target was not unpacked, so that no build takes them for a library."""
-    with storage_errors(folder):
+    with storage_errors(folder, every=True):
         for base, folders, names in os.walk(folder):
             for name in (*folders, *names):
                 path = Path(base, name)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bringup.errors import PrepareError
-from bringup.system.download import storage_errors
+from bringup.system.fs import storage_errors
 from bringup.system.process import run
 
 # Makes cuda.h declare the old forms of functions too, which older objects refer to.
@@ -36,7 +36,7 @@ def make_driver_stub(include: Path, dest: Path, *, cc: Path, env: Mapping[str, s
         PrepareError: the compiler failed or cuda.h declares nothing.
     """
     source = dest.with_name(dest.name + ".c")
-    with storage_errors(dest):
+    with storage_errors(dest, every=True):
         dest.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(SOURCE)
     preprocessed = dest.with_name(dest.name + ".i")
@@ -47,7 +47,7 @@ def make_driver_stub(include: Path, dest: Path, *, cc: Path, env: Mapping[str, s
         if not names:
             msg = f"{include / 'cuda.h'} declares no driver function"
             raise PrepareError(msg)
-        with storage_errors(dest):
+        with storage_errors(dest, every=True):
             source.write_text("".join(f"int {name}(void) {{ return {UNKNOWN_ERROR}; }}\n" for name in names))
         flags = ["-shared", "-fPIC", "-O1", "-nostdlib", "-Wl,-soname,libcuda.so.1", "-Wl,--build-id=none", "-Wl,-s"]
         # The source is given by its bare name, so that no path gets into the library.

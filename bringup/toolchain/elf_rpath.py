@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bringup.errors import PrepareError
-from bringup.system.download import storage_errors
+from bringup.system.fs import storage_errors
 
 PAGE = 4096
 PT_LOAD, PT_DYNAMIC = 1, 2
@@ -39,7 +39,7 @@ def set_rpath(program: Path, rpath: str) -> None:
         PrepareError: not such an ELF file, or it has no room (no spare entry, no gap behind the string table).
         StorageError: disk full or no permission.
     """
-    with storage_errors(program):
+    with storage_errors(program, every=True):
         data = bytearray(program.read_bytes())
         mode = program.stat().st_mode & 0o777
     try:
@@ -50,7 +50,7 @@ def set_rpath(program: Path, rpath: str) -> None:
     except ValueError as exc:
         msg = f"{program.name}: a library path cannot be added: {exc}"
         raise PrepareError(msg) from exc
-    with storage_errors(program):
+    with storage_errors(program, every=True):
         fresh = program.with_name(f".{program.name}.new")
         fresh.write_bytes(data)
         fresh.chmod(mode)

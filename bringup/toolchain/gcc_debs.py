@@ -8,8 +8,9 @@ from pathlib import Path
 from bringup.errors import PrepareError
 from bringup.model.toolchain import GccRelease
 from bringup.system.apt_sources import DebianMirror
-from bringup.system.download import OnBytes, storage_errors
+from bringup.system.download import OnBytes
 from bringup.system.downloads import DownloadCache
+from bringup.system.fs import storage_errors
 from bringup.system.host import require_glibc
 from bringup.toolchain.assemble import assemble
 from bringup.toolchain.debs import remove_dangling, unpack_debs
@@ -75,7 +76,7 @@ def provide_gcc(
             offline=offline,
             on_bytes=on_bytes,
         )
-        with storage_errors(made):
+        with storage_errors(made, every=True):
             remove_dangling(made)
             _own_libraries(made)
             _tools(made)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from bringup.system.download import storage_errors
+from bringup.system.fs import storage_errors
 from bringup.toolchain.host_compiler import Gcc
 from bringup.toolchain.toolkit import Toolkit
 
@@ -38,7 +38,7 @@ def link_tools(bin_dir: Path, gcc: Gcc, toolkit: Toolkit | None, tools: Mapping[
     if gcc.tools is not None:
         wanted |= {name: gcc.tools / name for name in BINUTILS if (gcc.tools / name).exists()}
     wanted |= tools
-    with storage_errors(bin_dir):
+    with storage_errors(bin_dir, every=True):
         bin_dir.mkdir(parents=True, exist_ok=True)
         for name, target in wanted.items():
             _link(bin_dir / name, target)

@@ -10,9 +10,10 @@ from typing import Literal
 from bringup.errors import FetchError, PrepareError, TargetError
 from bringup.model.toolchain import PinnedDeb, PythonRelease
 from bringup.system.apt_sources import DebianMirror
-from bringup.system.download import OnBytes, storage_errors
+from bringup.system.download import OnBytes
 from bringup.system.downloads import DownloadCache
 from bringup.system.environ import base_environment
+from bringup.system.fs import storage_errors
 from bringup.system.host import require_glibc
 from bringup.system.interpreters import Probe, on_path, probe, uv_python
 from bringup.toolchain.assemble import assemble, identity_of, merge
@@ -153,7 +154,7 @@ def unpacked_python(release: PythonRelease, places: PythonPlaces, *, headers: bo
             offline=places.offline,
             on_bytes=places.on_bytes,
         )
-        with storage_errors(made):
+        with storage_errors(made, every=True):
             if (made / "lib/x86_64-linux-gnu").is_dir():
                 merge(made / "lib/x86_64-linux-gnu", made / LIBRARIES)
             remove_dangling(made / "usr")

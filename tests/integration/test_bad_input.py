@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from helpers.data_root import Recipe, pin, sha256, write_data, write_lock, write_recipe
+from helpers.data_root import ROOT, Recipe, pin, sha256, write_data, write_lock, write_recipe
 from helpers.program import Program, fake_toolkit, finish, script
 from helpers.sdists import local_recipe, sdist_bytes, wheel_bytes
 
@@ -138,6 +140,42 @@ def test_gpu_of_another_processor_architecture(several: Program):
     done = several.run("plan", target=("--gpu", "gb200"), code=3)
     assert "aarch64" in done.err
     assert "x86_64" in done.err
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="needs an x86_64 machine")
+@pytest.mark.parametrize("gpu", ["gb200", "gb300", "gh200", "dgx-spark", "jetson-orin", "jetson-thor"])
+def test_every_part_with_an_arm_processor_is_refused_on_x86(gpu: str, tmp_path: Path):
+    """With the project's own data: these parts need locks and wheels that no stack has."""
+    done = Program.at(tmp_path, ROOT).run("plan", target=("--gpu", gpu), code=3)
+    assert "comes with aarch64 processors and this machine is x86_64" in done.err
+
+
+def can_hide_files() -> bool:
+    """Return whether this user may mount in a namespace of its own."""
+    return shutil.which("unshare") is not None and not subprocess.run(["unshare", "-m", "true"], check=False).returncode
+
+
+@pytest.mark.skipif(not can_hide_files(), reason="mounting something over the system's gcc needs root")
+def test_cuda_12_4_with_no_gcc_but_14(tmp_path: Path):
+    recipe = local_recipe(tmp_path / "src", "alpha", cuda=True)
+    data = write_data(tmp_path / "data", recipe, cuda=("12.4",), toolkits=("debs",))
+    program = Program.at(tmp_path, data)
+    # Where this test runs the compiler may be any; what is seen in its place says that it is gcc 14.
+    part = script(tmp_path / "cc1plus", "exit 0")
+    answers = f"-dumpfullversion) echo 14.2.0;; -print-prog-name=*) echo {part};;"
+    fake = script(tmp_path / "gcc-14", f'case "$1" in {answers} esac')
+    names = {f"{name}{suffix}" for name in ("gcc", "g++") for suffix in ("", *(f"-{n}" for n in range(9, 20)))}
+    real = {path.resolve() for name in names if (path := Path("/usr/bin", name)).exists()}
+    mounts = " && ".join(f"mount --bind {fake} {path}" for path in sorted(real))
+    place = ["--data", str(data), "--build-dir", str(program.build_dir)]
+    argv = [sys.executable, "-m", "bringup.cli", "plan", "--gpu", "h200", *place]
+    command = ["unshare", "-m", "sh", "-c", f"{mounts} && exec {shlex.join(argv)}"]
+    done = subprocess.run(command, cwd=ROOT, env=program.env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3, done.stderr
+    assert "CUDA 12.4 needs a host compiler gcc" in done.stderr
+    assert "here is gcc 14.2.0" in done.stderr
+    assert "apt-get install g++-1" in done.stderr
+    assert "--host-compiler debs" in done.stderr
 
 
 def test_toolkit_that_cannot_target_the_gpu(several: Program):
@@ -268,6 +306,27 @@ def test_no_network(program: Program, web: Faulty):
     assert "--offline" in done.err
 
 
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run(["unshare", "-n", "true"], check=False).returncode != 0,
+    reason="taking the network away needs root",
+)
+def test_machine_without_any_network(tmp_path: Path):
+    """The default stack, whose sources are git repositories: said within seconds, before anything is made."""
+    program = Program.at(tmp_path, ROOT)
+    place = ["--build-dir", str(program.build_dir)]
+    argv = ["unshare", "-n", sys.executable, "-m", "bringup.cli", "fetch", "--gpu", "h200", "--stack", "sglang-0.5.12"]
+    argv += ["--only", "pytorch"]
+    process = subprocess.Popen(
+        [*argv, *place, "--host-compiler", "debs", "--toolkit", "wheels"], cwd=ROOT, env=program.env,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    done = finish(process, 4)
+    assert "github.com" in done.err
+    assert "--mirror" in done.err
+    assert "--stack kernels" in done.err
+    assert not list(program.build_dir.glob("*/records/*"))
+
+
 def test_offline_without_the_source(program: Program, web: Faulty):
     done = from_web(program, web, sha256(web.data)).run("build", "--offline", code=4)
     assert "alpha-1.0.tar" in done.err
@@ -302,7 +361,7 @@ def test_no_package_index(locked: Program):
 
 
 def test_offline_without_the_pinned_distribution(locked: Program):
-    locked.run("fetch")
+    locked.run("patch")
     done = locked.run("build", "--offline", code=4)
     assert "widget" in done.err
     assert "network" in done.err
@@ -318,6 +377,25 @@ def test_package_index_that_serves_another_file(locked: Program, web: Faulty):
     assert sha256(wheel_bytes("widget")) in done.err
     web.pages[f"/{file}"] = wheel_bytes("widget")
     locked.run("build")
+    assert locked.python("import alpha, widget; print(alpha.VALUE)") == "1"
+
+
+def test_fetch_gets_all_that_an_offline_build_takes(locked: Program, web: Faulty):
+    """Sources and what the lock pins, into the caches; the room that the build itself takes does not matter to it."""
+    name = "widget-1.0-py3-none-any.whl"
+    web.pages[f"/{name}"] = wheel_bytes("widget")
+    web.pages["/simple/widget/"] = f'<a href="/{name}#sha256={sha256(wheel_bytes("widget"))}">{name}</a>'.encode()
+    recipe = locked.data / "recipes/alpha.toml"
+    text = recipe.read_text()
+    recipe.write_text(text.replace("memory_per_job_gib = 0.1", "memory_per_job_gib = 0.1\ndisk_mib = 99999999"))
+    locked.env["UV_DEFAULT_INDEX"] = f"http://127.0.0.1:{web.server_port}/simple"
+    assert "fetch is done" in locked.run("fetch").out
+    assert "as before" in locked.run("fetch").out
+    assert "GiB are free" in locked.run("build", code=14).err
+    recipe.write_text(text)
+    web.shutdown()
+    web.server_close()
+    locked.run("build", "--offline")
     assert locked.python("import alpha, widget; print(alpha.VALUE)") == "1"
 
 
@@ -458,9 +536,14 @@ def test_build_that_fails_names_its_log_and_is_built_again(program: Program, tmp
     log = next(line.split("log:")[1].strip() for line in done.err.splitlines() if "  log:" in line)
     assert "boom 17" in Path(log).read_text()
     assert "FAIL  alpha build" in done.out
+    # A log that was written later is not the one that is asked for.
+    (Path(log).parent / "later.log").write_text("all is well\n")
+    asked = finish(program.popen("diagnose", "--last", "--build-dir", str(program.build_dir), "--json"), 11)
+    assert json.loads(asked.out)["log"] == log
     write_recipe(program.data, local_recipe(tmp_path / "src", "alpha", during_build="VALUE = 5\n"))
     program.run("build")
     assert program.python("import alpha; print(alpha.VALUE)") == "5"
+    assert not list(program.build_dir.glob("*/failure.json"))
 
 
 def test_not_enough_memory_for_one_compiler(program: Program, tmp_path: Path):

@@ -3,10 +3,8 @@
 FlashInfer's sdist, PyTorch and a CUDA toolkit come from PyPI; what is compiled is loaded by FlashInfer itself.
 """
 
-import importlib.util
 import json
 import os
-import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recipe_hooks import load_hook
 
 from bringup.config.load import load_toml
 from bringup.errors import BuildError
@@ -39,18 +38,8 @@ PINS = {"torch": "2.11.0", "apache-tvm-ffi": "0.1.9"}
 EPOCH = "315532800"
 
 
-def load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"real_{name}", ROOT / "recipes" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-hook = load("flashinfer")
-ninja_files = load("flashinfer_ninja")
+hook = load_hook("flashinfer")
+ninja_files = load_hook("flashinfer_ninja")
 
 
 class Bench:

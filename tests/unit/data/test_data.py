@@ -133,11 +133,12 @@ def test_versions_are_newest_first(recipe: Recipe) -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=each_name)
 def test_placeholders_are_known(recipe: Recipe) -> None:
     build = recipe.build
-    tables = [build.env, build.config_settings]
-    tables += [table for one in recipe.when for table in (one.env, one.config_settings)]
-    tables += [variant.env for variant in recipe.variants.values()]
-    extras = {frozenset(version.extras) for version in recipe.versions}
-    for value in (value for table in tables for value in table.values()):
+    tables = [(build.env, ""), (build.config_settings, "")]
+    tables += [(table, one.version) for one in recipe.when for table in (one.env, one.config_settings)]
+    tables += [(variant.env, "") for variant in recipe.variants.values()]
+    for value, versions in ((value, versions) for table, versions in tables for value in table.values()):
+        held = [one for one in recipe.versions if SpecifierSet(versions).contains(one.version, prereleases=True)]
+        extras = {frozenset(version.extras) for version in held}
         for name in re.findall(r"\{([^}]*)\}", value):
             kind, _, rest = name.partition(".")
             if kind == "extra":

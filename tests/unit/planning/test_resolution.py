@@ -11,8 +11,10 @@ from helpers.plans import World
 from bringup.config.catalogue import Catalogue, load_catalogue
 from bringup.errors import TargetError, UsageError
 from bringup.model.plan import Request
+from bringup.model.recipe import AssembledSource, GitSource, Part
 from bringup.planning.closure import needed_packages
 from bringup.planning.resolve import arch_lists, resolve_target
+from bringup.planning.sources import unrecorded
 from bringup.planning.tools import toolkit_groups
 
 WHEN = """
@@ -194,3 +196,16 @@ def test_python_of_the_stack_may_be_named(catalogue: Catalogue):
 
 def test_patch_release_of_python_is_the_stacks(catalogue: Catalogue):
     assert target_of(catalogue, python="3.11.9").python.version == "3.11"
+
+
+def test_every_unrecorded_commit_is_named_wherever_it_stands():
+    """The main source, a part of an assembled tree, and what is handed over besides."""
+    known = GitSource(url="https://example.org/a", commit="a" * 40)
+    unsure = GitSource(url="https://example.org/b", tag="v2", commit="unrecorded")
+    tree = AssembledSource(parts=(Part(source=known), Part(source=unsure, into="third_party/nccl")))
+    assert unrecorded("torch", "1", known, {}) == []
+    assert [line.split(";")[0] for line in unrecorded("torch", "1", tree, {"json": unsure})] == [
+        "torch 1: no commit is recorded for tag v2 of third_party/nccl",
+        "torch 1: no commit is recorded for tag v2 of json",
+    ]
+    assert unrecorded("torch", "1", unsure, {})[0].startswith("torch 1: no commit is recorded for tag v2;")

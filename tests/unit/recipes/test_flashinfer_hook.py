@@ -1,6 +1,5 @@
 """The FlashInfer hook without FlashInfer: options, progress, memory, ninja files."""
 
-import importlib.util
 import sys
 import tomllib
 from pathlib import Path
@@ -9,26 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recipe_hooks import RECIPES, load_hook
 
 from bringup.errors import BuildError, ConfigError
 
-RECIPES = Path(__file__).resolve().parents[3] / "recipes"
-
-
-def load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"test_recipe_{name}", RECIPES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-hook = load("flashinfer")
-generate = load("flashinfer_generate")
-ninja = load("flashinfer_ninja")
-torch_modules = load("flashinfer_torch_modules")
+hook = load_hook("flashinfer")
+generate = load_hook("flashinfer_generate")
+ninja = load_hook("flashinfer_ninja")
+torch_modules = load_hook("flashinfer_torch_modules")
 
 
 def test_no_options_are_the_llama_set():

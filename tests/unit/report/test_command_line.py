@@ -240,3 +240,11 @@ def test_reader_that_went_away_is_no_error(monkeypatch: pytest.MonkeyPatch):
     assert code_of(fail(BrokenPipeError())) == 0
     assert sys.stdout.name == os.devnull
     sys.stdout.close()
+
+
+def test_help_begins_with_what_it_is_for_and_ends_with_options(run):
+    _, out, _ = run("--help")
+    assert out.startswith("Builds PyTorch")
+    places = [out.index(text) for text in ("build --gpu h200", "\nBuild:", "\nFind out:", "--help and -V")]
+    assert places == sorted(places)
+    assert "Core options" not in out

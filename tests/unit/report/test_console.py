@@ -205,3 +205,14 @@ def test_long_values_are_cut():
     assert shown({"a": "x" * 500}).endswith(" ...")
     assert len(shown("x" * 500)) == 160
     assert shown([1, 2]) == "[1, 2]"
+
+
+def test_summary_fits_a_hundred_columns_and_keeps_paths_whole(world):
+    note = "13 modules " * 20 + "/a/path/" + "x" * 120
+    levels = [level(Status.SKIPPED, warnings=("word " * 60,))]
+    lines = summary_lines(world.plan(), [(STEP, 75.0, note)], levels)
+    assert all(len(line) <= 100 or "/a/path/" in line for line in lines)
+    assert " ".join(" ".join(lines).split()).count("13 modules") == 20
+    below = [line for line in lines if line.startswith(" " * 20)]
+    assert below
+    assert any("/a/path/" + "x" * 120 in line for line in lines)

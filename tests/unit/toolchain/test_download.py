@@ -106,7 +106,7 @@ def test_password_is_sent_and_never_shown(server, tmp_path):
 def test_full_disk_is_a_storage_error(server, tmp_path):
     server.files["/a.whl"] = DATA
     (tmp_path / "a.whl.part").symlink_to("/dev/full")
-    with pytest.raises(StorageError, match="No space left") as caught:
+    with pytest.raises(StorageError, match="no space left") as caught:
         download(f"{server.url}/a.whl", tmp_path / "a.whl", sha256=HASH)
     assert caught.value.exit_code == 14
 
