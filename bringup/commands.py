@@ -26,13 +26,23 @@ from bringup.system.layout import Settings
 
 def build(request: Request, settings: Settings, *, dry_run: bool, json: bool) -> int | None:
     """Carry out the whole plan, or show it."""
-    from bringup.engine import execute
+    from bringup.holding import held
     from bringup.session import open_session
 
     if dry_run:
         return plan(request, settings, json=json, why="")
     console: Console | Silent = Silent() if json else Console()
     session = open_session(request, settings, console)
+    if not any(step.decision is Decision.RUN for step in session.plan.steps):
+        return _carry_out(session, console, json=json)
+    with held(session, lambda old: open_session(request, settings, console, remote=old.context.store.remote)) as ready:
+        return _carry_out(ready, console, json=json)
+
+
+def _carry_out(session: Any, console: Console | Silent, *, json: bool) -> int | None:
+    from bringup.engine import execute
+
+    request = session.context.request
     todo = [step for step in session.plan.steps if step.decision is Decision.RUN]
     if not todo:
         if json:
@@ -137,12 +147,19 @@ def plan(request: Request, settings: Settings, *, json: bool, why: str) -> int |
 
 def phase(request: Request, settings: Settings, last: str) -> int | None:
     """Carry out the plan up to and including one phase."""
-    from bringup.engine import execute
+    from bringup.holding import held
     from bringup.session import open_session
 
-    order = list(Phase)
     console = Console()
     session = open_session(request, settings, console)
+    with held(session, lambda old: open_session(request, settings, console, remote=old.context.store.remote)) as ready:
+        return _carry_out_phase(ready, console, last)
+
+
+def _carry_out_phase(session: Any, console: Console, last: str) -> int | None:
+    from bringup.engine import execute
+
+    order = list(Phase)
     limit = order.index(Phase(last))
     chosen = [step for step in session.plan.steps if order.index(step.phase) <= limit]
     if last == "fetch":

@@ -44,6 +44,9 @@ RUN: dict[str, tuple[Any, str]] = {
     "offline": (False, "use no network: everything has to be in the cache"),
     "mirror": ([], "PREFIX=REPLACEMENT for addresses of git repositories; may be repeated"),
     "debian-mirror": ("", "address of a Debian mirror; the machine's own without it"),
+    "remote-store": ("", "address or folder of a store of wheels that machines share; off uses none"),
+    "remote-store-write": (False, "send what is built to the remote store"),
+    "compiler-cache": ("", "keep compiler results: on, off or auto"),
     "debug": (False, "show tracebacks"),
 }
 Flags = dict[str, Any]
@@ -153,7 +156,34 @@ def request_from(flags: Flags) -> Request:
         full=flags.get("full", False),
         variants=dict(_pairs("variant", flags.get("variant") or ())),
         time_limit=flags.get("time_limit", 0),
+        remote_store=_remote(flags.get("remote_store") or user.remote_store),
+        remote_write=flags.get("remote_store_write") or user.remote_store_write,
+        remote_timeout=user.remote_store_timeout,
+        compiler_cache=_one_of("compiler-cache", flags.get("compiler_cache") or user.compiler_cache),
+        compiler_cache_share=user.compiler_cache_share,
     )
+
+
+def _remote(address: str) -> str:
+    """Return the address of the remote store, "" for none.
+
+    Raises:
+        UsageError: it is neither an http address nor an absolute folder.
+    """
+    if address in ("", "off"):
+        return ""
+    scheme, mark, _ = address.partition("://")
+    if not (scheme in ("http", "https", "file") if mark else address.startswith(("/", "~"))):
+        msg = f"remote store {address}: wants http://..., https://... or the absolute path of a folder"
+        raise UsageError(msg)
+    return address
+
+
+def _one_of(flag: str, value: str, known: tuple[str, ...] = ("auto", "on", "off")) -> str:
+    if value not in known:
+        msg = f"--{flag} {value}: known are {', '.join(known)}"
+        raise UsageError(msg)
+    return value
 
 
 def _pairs(flag: str, values: list[str] | tuple[()]) -> tuple[tuple[str, str], ...]:

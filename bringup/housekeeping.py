@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from bringup.config.load import nearest
 from bringup.errors import UsageError
 from bringup.system.fs import remove_tree
+from bringup.system.leases import leased, removal_lock
+from bringup.system.locks import file_lock
 from bringup.system.runlock import run_lock
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -59,39 +62,59 @@ class Item:
     path: Path
     size: int
     used: float
+    named: bool = True
 
 
 def collect(cache: Path, limit: int) -> Iterator[str]:
     """Remove what was used longest ago until the cache is below `limit` bytes.
 
-    Downloads and wheels go; git mirrors stay, since a build may be reading them and they cannot be had by hash.
-    A running build holds a lock on the files it fetches, and wheels that it has yet to install are newer than others.
+    Downloads, wheels and compiler results go; git mirrors stay, since a build may be reading them and they cannot be
+    had by hash. What a running build needs is under a lease, what it fetches under a lock; both stay.
     """
-    items = sorted([*_downloads(cache), *_wheels(cache)], key=lambda item: item.used)
+    if not cache.is_dir():
+        yield f"{cache}: 0.00 GiB in 0 entries, 0 removed"
+        return
+    now = time.time()
+    # A time in the future is from before a clock was set back: it says only that the file was used lately.
+    items = sorted([*_downloads(cache), *_wheels(cache), *_compiled(cache)], key=lambda one: min(one.used, now))
     total = sum(item.size for item in items)
-    removed = 0
+    removed = kept = 0
     for item in items:
         if total <= limit:
             break
-        if not _unused(item.path):
+        if not _remove(item, cache):
+            kept += 1
             continue
-        remove_tree(item.path)
         total -= item.size
         removed += 1
-        yield f"removed {item.path} ({item.size / (1 << 20):.1f} MiB)"
-    yield f"{cache}: {total / (1 << 30):.2f} GiB in {len(items) - removed} entries, {removed} removed"
+        if item.named:
+            yield f"removed {item.path} ({item.size / (1 << 20):.1f} MiB)"
+    in_use = f", {kept} kept because a build uses them" if kept else ""
+    yield f"{cache}: {total / (1 << 30):.2f} GiB in {len(items) - removed} entries, {removed} removed{in_use}"
+
+
+def _remove(item: Item, cache: Path) -> bool:
+    """Remove an item unless something that runs needs it."""
+    if not item.named:  # a compiler that does not find its result makes it
+        remove_tree(item.path)
+        return True
+    with removal_lock(cache):  # a build makes its lease under the same lock, and looks at what is there after that
+        if item.path.name in leased(cache) or not _unused(item.path):
+            return False
+        remove_tree(item.path)
+        return True
 
 
 def _unused(folder: Path) -> bool:
+    """Tell whether nobody holds the lock of a download; locking must not make a folder look used."""
     lock = folder / ".lock"
-    if not lock.exists():
+    if not lock.is_file():
         return True
-    with lock.open("ab") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-    return True
+    try:
+        with file_lock(lock, wait=False):
+            return True
+    except BlockingIOError:
+        return False
 
 
 def _downloads(cache: Path) -> Iterator[Item]:
@@ -102,7 +125,18 @@ def _wheels(cache: Path) -> Iterator[Item]:
     yield from (_item(folder) for folder in cache.glob("store/??/*") if folder.is_dir())
 
 
+def _compiled(cache: Path) -> Iterator[Item]:
+    for path in cache.glob("compiler/??/*"):
+        with contextlib.suppress(OSError):  # another process may have removed it
+            stat = path.stat()
+            yield Item(path=path, size=stat.st_size, used=max(stat.st_atime, stat.st_mtime), named=False)
+
+
 def _item(folder: Path) -> Item:
-    stats = [path.stat() for path in folder.iterdir()]
+    stats = []
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            stats.append(path.stat())
     used = max([max(stat.st_atime, stat.st_mtime) for stat in stats] + [folder.stat().st_mtime])
-    return Item(path=folder, size=sum(stat.st_size for stat in stats), used=used)
+    # A wheel that two entries share is freed with the last of them.
+    return Item(path=folder, size=sum(stat.st_size // max(1, stat.st_nlink) for stat in stats), used=used)

@@ -15,6 +15,7 @@ from bringup.errors import BringupError
 from bringup.model.hooks import Progress
 from bringup.model.plan import Decision, Phase, Plan, Step
 from bringup.model.verify import Level, Status
+from bringup.planning.fingerprint import changes
 from bringup.system.environ import command_name
 
 if TYPE_CHECKING:
@@ -157,12 +158,29 @@ def plan_lines(plan: Plan, *, why: str = "") -> list[str]:
     for step in steps:
         lines.append(f"  {step.decision:<5} {label(step):<{width}}  {step.why}")
         if why and step.phase is Phase.BUILD and step.fingerprint:
+            lines += change_lines(plan, why)
             lines.append(f"        fingerprint {step.fingerprint}, over:")
             lines += [f"          {name}: {shown(value)}" for name, value in plan.inputs.get(why, {}).items()]
     lines += [f"  note: {line}" for line in plan.notes]
     lines += [f"  warning: {line}" for line in plan.warnings]
     if plan.download_mib or plan.disk_mib:
         lines.append(f"  estimate: {plan.download_mib / 1024:.1f} GiB to fetch, {plan.disk_mib / 1024:.1f} GiB of disk")
+    return lines
+
+
+def change_lines(plan: Plan, package: str) -> list[str]:
+    """Return what differs from the last build of a package, each with its value before and now."""
+    before = plan.before.get(package)
+    if before is None:
+        return []
+    found = changes(before, plan.inputs.get(package, {}))
+    lines = ["        since the last build:"] if found else []
+    for what, old, new in found:
+        lines += [
+            f"          {what}",
+            f"            was  {shown(old) or 'nothing'}",
+            f"            now  {shown(new) or 'nothing'}",
+        ]
     return lines
 
 

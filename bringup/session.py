@@ -19,7 +19,7 @@ from bringup.planning.locking import check_lock, lock_inputs
 from bringup.planning.planner import Toolchain, make_plan
 from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
 from bringup.state import TargetState
-from bringup.store import Store
+from bringup.store import Remote, Store
 from bringup.survey import Surroundings, frozen_toolchain, missing_tools, node_environment, survey_toolchain
 from bringup.system.downloads import DownloadCache
 from bringup.system.environ import base_environment, process_environment
@@ -57,8 +57,14 @@ class Session:
         return found
 
 
-def open_session(request: Request, settings: Settings, reporter: Reporter) -> Session:
+def open_session(request: Request, settings: Settings, reporter: Reporter, *, remote: Remote | None = None) -> Session:
     """Load the data, look at this machine and make the plan; nothing below the build directory is written.
+
+    Args:
+        request: what was asked.
+        settings: where things are.
+        reporter: tells people.
+        remote: the remote store as an earlier plan of this run left it; made from the request if None.
 
     Raises:
         ConfigError: data files are wrong; UsageError: a name is unknown; TargetError: not possible here.
@@ -68,11 +74,14 @@ def open_session(request: Request, settings: Settings, reporter: Reporter) -> Se
     machine = this_machine()
     gpu = find_gpu(request.gpu, catalogue, env)
     stack = catalogue.stack(request.stack or gpu.stack)
+    remote = remote or _remote_store(request)
     refused: list[TargetError] = []
     for cuda in (request.cuda,) if request.cuda else stack.cuda:
         asked = replace(request, cuda=cuda)
         try:
-            return _session_for(asked, settings, reporter, catalogue=catalogue, gpu=gpu, env=env, machine=machine)
+            return _session_for(
+                asked, settings, reporter, catalogue=catalogue, gpu=gpu, env=env, machine=machine, remote=remote
+            )
         except TargetError as exc:
             refused.append(exc)
     if len({exc.message for exc in refused}) == 1:
@@ -91,6 +100,7 @@ def _session_for(
     gpu: Gpu,
     env: Mapping[str, str],
     machine: Machine,
+    remote: Remote | None,
 ) -> Session:
     target, stack = resolve_target(request, catalogue, gpu=gpu, machine=machine.arch)
     lock = _lock_of(stack, catalogue)
@@ -112,7 +122,7 @@ def _session_for(
         patch_hash=_patch_hashes(settings.data, stack),
         missing_tools=missing_tools(stack, catalogue, facts=around.facts, around=user_env),
     )
-    store = Store(settings.cache / "store")
+    store = Store(settings.cache / "store", remote)
     state = TargetState(layout, store)
     frozen = read_frozen(settings.bundle) if settings.bundle else None
     if frozen and settings.bundle:
@@ -126,6 +136,9 @@ def _session_for(
         if package.build.backend == "hook"
     }
     plan = make_plan(request, target, stack, packages, toolchain=toolchain, lock=lock, hooks=hooks, state=state)
+    if remote:
+        plan = replace(plan, warnings=(*plan.warnings, *remote.unsaid))
+        remote.unsaid, remote.say = [], reporter.line
     memory = int(request.memory_gib * GIB) if request.memory_gib else int(machine.memory_bytes * MEMORY_SHARE)
     context = Context(
         plan=plan,
@@ -172,6 +185,16 @@ def find_gpu(name: str, catalogue: Catalogue, env: Mapping[str, str]) -> Gpu:
         return (best or same)[0]
     msg = f"--gpu auto: no file in toolchains/gpus describes {device.name} (capability {device.capability})"
     raise TargetError(msg, hint="docs/how-to/new-gpu.md shows how to add it")
+
+
+def _remote_store(request: Request) -> Remote | None:
+    if not request.remote_store or (request.offline and request.remote_store.startswith("http")):
+        return None
+    from bringup.remote import RemoteStore  # noqa: PLC0415 - HTTP is slow to import and seldom needed
+    from bringup.system.blobs import open_blobs  # noqa: PLC0415
+
+    blobs = open_blobs(request.remote_store, timeout=request.remote_timeout)
+    return RemoteStore(blobs, writable=request.remote_write, say=None)
 
 
 def _lock_of(stack: Stack, catalogue: Catalogue) -> Lock | None:

@@ -10,7 +10,7 @@ from typing import Any
 from bringup.context import Outcome
 from bringup.errors import BringupError
 from bringup.model.plan import Step
-from bringup.store import Entry, Store
+from bringup.store import Entry, Lookup, Store
 from bringup.system.fs import read_json, write_json
 from bringup.system.layout import Layout
 
@@ -26,17 +26,34 @@ class TargetState:
     def __init__(self, layout: Layout, store: Store) -> None:
         self._layout = layout
         self._store = store
-        self._entries: dict[str, list[Entry]] | None = None
+        self._known: dict[str, tuple[Lookup, bool]] = {}
+        self._entries: list[Entry] | None = None
 
     def wheel(self, fingerprint: str) -> tuple[bool, str]:
-        """Tell whether the store has whole wheels of this fingerprint."""
-        found = self._store.lookup(fingerprint)
+        """Tell whether this store or the remote one has whole wheels of this fingerprint, and what to say about it."""
+        found, elsewhere = self._look_up(fingerprint)
+        if found.entry is not None and elsewhere and self._store.remote:
+            size = sum(wheel.size for wheel in found.entry.wheels) / (1 << 20)
+            return True, f"its wheel is in {self._store.remote.name} ({size:.1f} MiB)"
         return found.entry is not None, found.problem
+
+    def interface(self, fingerprint: str) -> str:
+        """Return the binary interface that is recorded with the wheels of this fingerprint."""
+        entry = self._look_up(fingerprint)[0].entry
+        return entry.interface if entry else ""
+
+    def _look_up(self, fingerprint: str) -> tuple[Lookup, bool]:
+        """Ask the stores once for each fingerprint."""
+        if fingerprint not in self._known:
+            self._known[fingerprint] = self._store.available(fingerprint)
+        return self._known[fingerprint]
 
     def last_build(self, package: str) -> tuple[Mapping[str, Any], float] | None:
         """Return inputs and wall seconds of the newest build of a package."""
-        entries = self._store.entries(package)
-        return (entries[0].inputs, entries[0].seconds) if entries else None
+        if self._entries is None:
+            self._entries = self._store.entries()  # read once: a store may have thousands
+        newest = next((one for one in self._entries if one.package == package), None)
+        return (newest.inputs, newest.seconds) if newest else None
 
     def done(self, step_id: str, fingerprint: str) -> bool:
         """Tell whether the step was finished with this fingerprint and its outputs are still there."""

@@ -3,23 +3,39 @@
 An entry is a folder `<root>/<first two digits>/<fingerprint>/` with the wheels and an entry.json that names them with
 size and SHA-256. It is made beside its place and renamed as the last act, so it is either whole or not there. An entry
 whose files do not match is never used: it is reported, and the package is built again.
+
+A wheel that was linked against another package has a second entry, `alias`, whose key holds the other's binary
+interface instead of its fingerprint: so it is found again when the other was rebuilt and its interface stayed.
+
+Behind the folder there may be a remote store (`bringup.remote`), asked for what is not here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from bringup.errors import BringupError
-from bringup.system.fs import make_dir, remove_tree, sha256_of, storage_errors, write_atomic, write_json
+from bringup.system.fs import (
+    link_or_copy,
+    make_dir,
+    mark_used,
+    remove_tree,
+    sha256_of,
+    storage_errors,
+    write_atomic,
+    write_json,
+)
+from bringup.system.locks import file_lock
+from bringup.system.stamps import now_ns, rested, stamp
 
 SCHEMA = 1
 # What reading a damaged JSON file raises; msgspec passes bytes that are no UTF-8 on as they are.
@@ -27,7 +43,7 @@ UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError)
 
 
 class StoredWheel(msgspec.Struct, frozen=True, kw_only=True):
-    """A wheel of an entry: file name, SHA-256, bytes, and the modification time it had when it was hashed (ns)."""
+    """A wheel of an entry: file name, SHA-256, bytes."""
 
     file: str
     sha256: str
@@ -46,6 +62,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         inputs: all that went into the fingerprint, to explain a later difference.
         seconds: wall-clock seconds of the build.
         date: when it was built, ISO 8601.
+        interface: hash of what is seen of it by packages that are built against it; "" where none is.
+        alias: the fingerprint holds binary interfaces instead of fingerprints of other packages.
     """
 
     schema: int
@@ -56,6 +74,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     seconds: float
     date: str
+    interface: str = ""
+    alias: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,15 +87,37 @@ class Lookup:
     problem: str = ""
 
 
+class Remote(Protocol):
+    """A store elsewhere; it degrades by itself: what goes wrong is said once and the answer is "not there"."""
+
+    say: Callable[[str], None] | None
+    unsaid: list[str]
+
+    @property
+    def name(self) -> str:
+        """What people call it: its address without secrets."""
+
+    def entry(self, fingerprint: str) -> Entry | None:
+        """Return an entry's description, if it is there and fits its fingerprint."""
+
+    def fetch(self, entry: Entry, folder: Path) -> bool:
+        """Put the wheels of an entry into a folder; False if they did not arrive or are not what the entry says."""
+
+    def publish(self, entry: Entry, wheels: tuple[Path, ...]) -> None:
+        """Send an entry, if the store may be written."""
+
+
 class Store:
     """A folder of entries.
 
     Args:
         root: the folder; made on the first write.
+        remote: where to look for what is not here, and to send what was built.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, remote: Remote | None = None) -> None:
         self.root = root
+        self.remote = remote
 
     def folder(self, fingerprint: str) -> Path:
         """Return where the entry of this fingerprint is or would be."""
@@ -104,6 +146,7 @@ class Store:
             if problem:
                 return Lookup(problem=f"the store's {wheel.file} {problem}")
             wheels.append(path)
+        mark_used(folder / "entry.json")
         return Lookup(entry=entry, wheels=tuple(wheels))
 
     def _check(self, path: Path, wheel: StoredWheel) -> str:
@@ -113,18 +156,19 @@ class Store:
             return "is missing"
         if stat.st_size != wheel.size:
             return f"has {stat.st_size} bytes and should have {wheel.size}"
-        mark = path.with_name(f".{path.name}.checked")
-        seen = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino} {wheel.sha256}"
+        mark, before, started = path.with_name(f".{path.name}.checked"), stamp(path), now_ns()
+        seen = f"{' '.join(str(one) for one in before)} {wheel.sha256}"
         try:
             if mark.read_text() == seen:
                 return ""
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             pass
         found = sha256_of(path)
         if found != wheel.sha256:
             return f"has SHA-256 {found[:12]}... and should have {wheel.sha256[:12]}..."
-        with contextlib.suppress(BringupError, OSError):  # a read-only store is as good, only slower
-            write_atomic(mark, seen)
+        if rested(before, started):
+            with contextlib.suppress(BringupError, OSError):  # a read-only store is as good, only slower
+                write_atomic(mark, seen)
         return ""
 
     def remove(self, fingerprint: str) -> None:
@@ -138,62 +182,106 @@ class Store:
         package: str,
         version: str,
         wheels: list[Path],
-        inputs: dict[str, Any],
+        inputs: Mapping[str, Any],
         seconds: float,
         date: str,
+        interface: str = "",
+        alias: bool = False,
     ) -> Lookup:
         """Copy wheels into a new entry and return it; an entry that is there and whole already wins."""
         there = self.lookup(fingerprint)
         if there.entry:
             return there
-        folder = self.folder(fingerprint)
-        make_dir(folder.parent)
-        fresh = folder.with_name(f".{fingerprint}.new-{os.getpid()}")
-        remove_tree(fresh)
-        make_dir(fresh)
-        stored = []
+        fresh = self._fresh(fingerprint)
         for wheel in wheels:
+            if wheel.is_relative_to(self.root):
+                link_or_copy(wheel, fresh / wheel.name)
+                continue
             with storage_errors(fresh):
                 shutil.copy2(wheel, fresh / wheel.name)
-            path = fresh / wheel.name
-            stored.append(StoredWheel(file=wheel.name, sha256=sha256_of(path), size=path.stat().st_size))
         entry = Entry(
             schema=SCHEMA,
             fingerprint=fingerprint,
             package=package,
             version=version,
-            wheels=tuple(stored),
-            inputs=inputs,
+            wheels=tuple(
+                StoredWheel(file=one.name, sha256=sha256_of(fresh / one.name), size=(fresh / one.name).stat().st_size)
+                for one in wheels
+            ),
+            inputs=dict(inputs),
             seconds=round(seconds, 2),
             date=date,
+            interface=interface,
+            alias=alias,
         )
-        write_json(fresh / "entry.json", entry)
-        with self._lock(), storage_errors(folder):
-            there = self.lookup(fingerprint)
-            if there.entry:  # another run was faster; its entry has the same content
-                remove_tree(fresh)
-                return there
-            self.remove(fingerprint)  # damaged, or not there
-            fresh.rename(folder)
-        return self.lookup(fingerprint)
+        return self._enter(fresh, entry)
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Let one writer at a time replace an entry, so that nobody takes a whole one for a damaged one."""
-        with storage_errors(self.root):
-            handle = (self.root / ".lock").open("ab")
-        with handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+    def adopt(self, fingerprint: str, known: Lookup, inputs: Mapping[str, Any], date: str) -> Lookup:
+        """Enter the wheels of a known entry under another fingerprint, without a copy where links are possible."""
+        entry = known.entry
+        assert entry is not None
+        return self.add(
+            fingerprint,
+            package=entry.package,
+            version=entry.version,
+            wheels=list(known.wheels),
+            inputs=inputs,
+            seconds=entry.seconds,
+            date=date,
+            interface=entry.interface,
+        )
+
+    def available(self, fingerprint: str) -> tuple[Lookup, bool]:
+        """Return what is known of a fingerprint, and whether it is the remote store that has it."""
+        there = self.lookup(fingerprint)
+        if there.entry or self.remote is None:
+            return there, False
+        entry = self.remote.entry(fingerprint)
+        return (Lookup(entry=entry), True) if entry else (there, False)
+
+    def pull(self, fingerprint: str) -> Lookup:
+        """Bring an entry here from the remote store; without one, or if it is not what it says, nothing is found."""
+        there, elsewhere = self.available(fingerprint)
+        if not elsewhere or there.entry is None or self.remote is None:
+            return there
+        fresh = self._fresh(fingerprint)
+        if not self.remote.fetch(there.entry, fresh):
+            remove_tree(fresh)
+            return Lookup()
+        return self._enter(fresh, there.entry)
+
+    def _fresh(self, fingerprint: str) -> Path:
+        folder = self.folder(fingerprint)
+        make_dir(folder.parent)
+        fresh = folder.with_name(f".{fingerprint}.new-{os.getpid()}")
+        remove_tree(fresh)
+        return make_dir(fresh)
+
+    def _enter(self, fresh: Path, entry: Entry) -> Lookup:
+        """Put a whole entry in its place."""
+        folder = self.folder(entry.fingerprint)
+        write_json(fresh / "entry.json", entry)
+        # One writer at a time replaces an entry, so that nobody takes a whole one for a damaged one.
+        with file_lock(self.root / ".lock"), storage_errors(folder):
+            there = self.lookup(entry.fingerprint)
+            if not there.entry:
+                self.remove(entry.fingerprint)  # damaged, or not there
+                try:
+                    fresh.rename(folder)
+                except OSError as exc:  # where locks do not hold, another machine may have been faster
+                    if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+            remove_tree(fresh)
+        return self.lookup(entry.fingerprint)
 
     def entries(self, package: str = "") -> list[Entry]:
-        """Return all readable entries, of one package if named, newest first."""
+        """Return all readable entries but aliases, of one package if named, newest first."""
         found = []
         for path in self.root.glob("??/*/entry.json"):
             try:
                 entry = msgspec.json.decode(path.read_bytes(), type=Entry)
             except UNREADABLE:
                 continue
-            if not package or entry.package == package:
+            if not entry.alias and (not package or entry.package == package):
                 found.append(entry)
         return sorted(found, key=lambda entry: entry.date, reverse=True)

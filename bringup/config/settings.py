@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from bringup.config.load import load_toml, raise_if_any
 from bringup.model.base import Table
@@ -19,6 +20,11 @@ class UserSettings(Table, frozen=True, kw_only=True):
         memory_gib: memory to use.
         debian_mirror: address of a Debian mirror.
         mirrors: for git, address prefixes and what to put in their place.
+        remote_store: store of wheels that machines share: an address (http, https) or a folder.
+        remote_store_write: send what is built here to it; otherwise it is only read.
+        remote_store_timeout: seconds to wait for its first answer.
+        compiler_cache: "on" keeps compiler results, "off" does not; "auto" is off (docs/how-to/caches.md says why).
+        compiler_cache_share: where machines share compiler results: a folder, or redis://[:password@]host[:port].
     """
 
     cache: str = ""
@@ -27,6 +33,11 @@ class UserSettings(Table, frozen=True, kw_only=True):
     memory_gib: float = 0
     debian_mirror: str = ""
     mirrors: dict[str, str] = {}
+    remote_store: str = ""
+    remote_store_write: bool = False
+    remote_store_timeout: float = 5.0
+    compiler_cache: Literal["auto", "on", "off"] = "auto"
+    compiler_cache_share: str = ""
 
 
 def settings_file(env: Mapping[str, str]) -> Path | None:

@@ -53,6 +53,11 @@ class Request:
         full: build the whole kernel set of packages that have one.
         variants: variant by package, over the stack's.
         time_limit: seconds after which the run ends by itself, what is finished kept; 0 = none.
+        remote_store: address or folder of a store that machines share; "" is none.
+        remote_write: send what is built to it.
+        remote_timeout: seconds to wait for its first answer.
+        compiler_cache: "on", "off", or "auto".
+        compiler_cache_share: where machines share compiler results: a folder or redis://HOST; "" is none.
     """
 
     gpu: str
@@ -70,6 +75,11 @@ class Request:
     full: bool = False
     variants: Mapping[str, str] = field(default_factory=dict)
     time_limit: float = 0
+    remote_store: str = ""
+    remote_write: bool = False
+    remote_timeout: float = 5.0
+    compiler_cache: str = "auto"
+    compiler_cache_share: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,6 +216,8 @@ class Plan:
         fingerprints: wheel fingerprint by package, for those that are built.
         inputs: what went into each of these fingerprints.
         environment: fingerprint of the environment.
+        aliases: for packages that are reused although something below them changed, the key of the entry to take.
+        before: inputs of the last build of each package that is to be built again.
         warnings: what the user should know before it starts.
         notes: what applied without being a worry.
         download_mib: estimate of what is fetched.
@@ -219,6 +231,8 @@ class Plan:
     fingerprints: Mapping[str, str]
     inputs: Mapping[str, Mapping[str, Any]]
     environment: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     download_mib: int = 0

@@ -205,6 +205,7 @@ class Overlay(Table, frozen=True, kw_only=True):
         variants: names of variants.
         env: variables added to the build's environment; "" removes one.
         requires: build requirements added.
+        neutral: build requirements added to those whose version cannot change the result.
         config_settings: PEP 517 settings added.
         toolkit_groups: parts of the CUDA toolkit added.
         tools: other programs that must be there, added.
@@ -222,6 +223,7 @@ class Overlay(Table, frozen=True, kw_only=True):
     variants: tuple[Name, ...] = ()
     env: dict[str, str] = {}
     requires: tuple[str, ...] = ()
+    neutral: tuple[str, ...] = ()
     config_settings: dict[str, str] = {}
     toolkit_groups: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
@@ -238,6 +240,8 @@ class Build(Table, frozen=True, kw_only=True):
         backend: "pep517" = its own build backend, without isolation; "setup.py" = `setup.py bdist_wheel`;
             "repack" = an unpacked wheel is packed again after patching; "hook" = recipes/<package>.py builds it.
         requires: names of distributions in the build environment, with what they depend on; versions are the lock's.
+        neutral: those of `requires` that are needed to run the build but leave no trace in its result; another version
+            of them, or of what only they depend on, rebuilds nothing.
         env: variables of the build; placeholders are listed in docs/how-to/new-recipe.md.
         config_settings: PEP 517 settings.
         toolkit_groups: parts of the CUDA toolkit needed beyond compiler and runtime: "curand", "cublas" ...
@@ -257,6 +261,7 @@ class Build(Table, frozen=True, kw_only=True):
 
     backend: Backend
     requires: tuple[str, ...] = ()
+    neutral: tuple[str, ...] = ()
     env: dict[str, str] = {}
     config_settings: dict[str, str] = {}
     toolkit_groups: tuple[str, ...] = ()
@@ -320,6 +325,20 @@ class Variant(Table, frozen=True, kw_only=True):
     cxx11_abi: bool = True
 
 
+class Interface(Table, frozen=True, kw_only=True):
+    """What packages that are built against this one see of its wheel; a change outside of it rebuilds none of them.
+
+    Attributes:
+        files: globs of files that count by content: headers, CMake files, Python that builds extensions.
+        without: globs of files that do not count although `files` names them.
+        libraries: globs of shared libraries, which count by name and by the symbols that they offer.
+    """
+
+    files: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
 class Recipe(Table, frozen=True, kw_only=True):
     """One package.
 
@@ -333,6 +352,7 @@ class Recipe(Table, frozen=True, kw_only=True):
         license: SPDX expression.
         needs: recipes that are built and installed before it.
         built_against: those of `needs` whose binary interface enters the build; a change there rebuilds this.
+        interface: what is seen of it by packages built against it; null = everything, so that any change counts.
         versions: known versions, newest first.
         build: how it is built.
         when: changes under conditions.
@@ -355,6 +375,7 @@ class Recipe(Table, frozen=True, kw_only=True):
     license: str
     needs: tuple[Name, ...] = ()
     built_against: tuple[Name, ...] = ()
+    interface: Interface | None = None
     versions: Annotated[tuple[Version, ...], msgspec.Meta(min_length=1)]
     build: Build
     when: tuple[Overlay, ...] = ()

@@ -13,13 +13,19 @@ from packaging.version import Version
 
 from bringup.building.build_environment import build_environment, fill, package_jobs, placeholders
 from bringup.building.cmake_cache import refresh_stale
+from bringup.building.compiler_cache import report_of, wanted, with_compiler_cache
 from bringup.building.configure import check_parts, configure, generate
 from bringup.building.recipe_hooks import load_hook, make_hook_context
+from bringup.building.same_interface import adopt_same_interface, alias_of
 from bringup.building.unit_log import launcher_environment
 from bringup.context import Context, Outcome
-from bringup.errors import BringupError, BuildError
+from bringup.errors import BringupError, BuildError, VerifyError
+from bringup.formats.archive import ArchiveError
+from bringup.formats.interface import wheel_interface
 from bringup.formats.wheel import WheelName, check_wheel, pack_wheel
 from bringup.model.plan import Package, Step
+from bringup.planning.fingerprint import Fingerprint
+from bringup.store import Lookup
 from bringup.system import process
 from bringup.system.fs import make_dir, remove_tree
 
@@ -40,6 +46,11 @@ def run(package: Package, step: Step, ctx: Context, *, inputs: Mapping[str, Any]
     Raises:
         BuildError: the build failed or did not give the wheels that the recipe promises.
     """
+    same = adopt_same_interface(package, ctx)
+    if same is not None:
+        below = ", ".join(package.built_against)
+        note = f"not built again: the binary interface of {below} is the one it was built against"
+        return Outcome(note=note, outputs=same.wheels)
     out = ctx.layout.work(package.name) / "out"
     remove_tree(out)
     make_dir(out)
@@ -51,20 +62,54 @@ def run(package: Package, step: Step, ctx: Context, *, inputs: Mapping[str, Any]
         raise _explain(exc, package, jobs) from exc
     seconds = time.monotonic() - started
     _check(package, wheels, step, ctx)
-    found = ctx.store.add(
-        step.fingerprint,
-        package=package.name,
-        version=package.version,
-        wheels=wheels,
-        inputs=dict(inputs),
-        seconds=seconds,
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    )
-    if found.entry is None:
-        msg = f"{package.name}: the wheel did not survive its way into the store: {found.problem}"
-        raise BuildError(msg, hint=f"check the disk below {ctx.store.root}")
+    found = _keep(package, step, ctx, wheels, inputs, seconds)
     names = ", ".join(f"{wheel.name} ({wheel.stat().st_size / (1 << 20):.1f} MiB)" for wheel in found.wheels)
-    return Outcome(note=names, outputs=found.wheels, facts={"jobs": jobs})
+    facts: dict[str, Any] = {"jobs": jobs}
+    cached = report_of(package, step, ctx)
+    if cached is not None:
+        names, facts["compiler_cache"] = f"{names}; {cached}", cached.facts()
+        if cached.unshared:
+            ctx.reporter.line(f"warning: {package.name}: compiler results were not shared: {cached.unshared}")
+    return Outcome(note=names, outputs=found.wheels, facts=facts)
+
+
+def _keep(
+    package: Package, step: Step, ctx: Context, wheels: list[Path], inputs: Mapping[str, Any], seconds: float
+) -> Lookup:
+    """Enter the wheels into the stores, under their fingerprint and, where they have one, their second key."""
+    interface = _interface(package, wheels, ctx)
+    alias = alias_of(package, ctx)
+    kept = Lookup()
+    for own in filter(None, (alias, Fingerprint(value=step.fingerprint, inputs=inputs))):
+        kept = ctx.store.add(
+            own.value,
+            package=package.name,
+            version=package.version,
+            wheels=wheels,
+            inputs=own.inputs,
+            seconds=seconds,
+            date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            interface=interface,
+            alias=own is alias,
+        )
+        if kept.entry is None:
+            msg = f"{package.name}: the wheel did not survive its way into the store: {kept.problem}"
+            raise BuildError(msg, hint=f"check the disk below {ctx.store.root}")
+        if ctx.store.remote:
+            ctx.store.remote.publish(kept.entry, kept.wheels)
+        wheels = list(kept.wheels)  # the next entry links to these
+    return kept
+
+
+def _interface(package: Package, wheels: list[Path], ctx: Context) -> str:
+    """Return the hash of what others see of the package; without one, any change of it rebuilds them."""
+    if package.recipe.interface is None:
+        return ""
+    try:
+        return wheel_interface(wheels, package.recipe.interface)
+    except (ArchiveError, VerifyError) as exc:
+        ctx.reporter.line(f"warning: {package.name}: its binary interface cannot be told: {exc.message}")
+        return ""
 
 
 def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -> list[Path]:
@@ -72,7 +117,7 @@ def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -
     local = package.build.local.format(local=ctx.plan.target.local)
     if package.build.backend == "repack":
         return [pack_wheel(source, out, local=local)]
-    env = build_environment(package, step, ctx, jobs)
+    env = with_compiler_cache(package, step, ctx, build_environment(package, step, ctx, jobs))
     check_parts(package, source)
     for line in refresh_stale(package, source, env, ctx):
         ctx.reporter.line(f"{package.name}: {line}")
@@ -90,7 +135,8 @@ def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -
     ]
     log, what = ctx.layout.log(step.id), f"build of {package.name} {package.version}"
     if package.build.configure:
-        env |= launcher_environment(env, ctx.layout.work(package.name), log)
+        if not wanted(package, ctx):  # what a hit takes is not what the unit costs
+            env |= launcher_environment(env, ctx.layout.work(package.name), log)
         configure(
             package,
             folder,

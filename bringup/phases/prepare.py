@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bringup.building.same_interface import adopt_same_interface
 from bringup.context import Context, Outcome
 from bringup.errors import PrepareError
 from bringup.model.plan import Package, Step
@@ -26,6 +27,8 @@ def run(package: Package, step: Step, ctx: Context) -> Outcome:
     place = ctx.layout.build_env(package.name, step.fingerprint)
     if (place / COMPLETE).exists():
         return Outcome(note="as before", outputs=(place / COMPLETE,))
+    if adopt_same_interface(package, ctx):
+        return Outcome(note="not needed: the package is not built again")
     python = ctx.tools.python
     if python is None:
         msg = f"{package.name}: Python comes before the build environment"

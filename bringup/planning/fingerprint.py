@@ -128,7 +128,49 @@ def build_inputs(
     return inputs
 
 
+def alias_inputs(inputs: Mapping[str, Any], interfaces: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return inputs in which packages that this one is built against stand with their binary interface.
+
+    Args:
+        inputs: of `build_inputs`.
+        interfaces: hash of the binary interface by package, for those whose is known.
+
+    Returns:
+        None if none of the packages is among them: then there is no second way to find the wheel.
+    """
+    against = inputs.get("built against", {})
+    if not any(interfaces.get(name) for name in against):
+        return None
+    seen = {name: f"interface {interfaces[name]}" if interfaces.get(name) else one for name, one in against.items()}
+    return {**inputs, "built against": seen}
+
+
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Name the topics in which two inputs differ, for people; "" if they are equal."""
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    return ", ".join(names)
+    return ", ".join(_topics(old, new))
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (what, before, now) for all that differs between two inputs; "" stands for nothing."""
+    found: list[tuple[str, str, str]] = []
+    for topic in _topics(old, new):
+        before, now = old.get(topic), new.get(topic)
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            found += [(f"{topic}: {key}", _text(before.get(key)), _text(now.get(key))) for key in {**before, **now}
+                      if before.get(key) != now.get(key)]  # fmt: skip
+        elif isinstance(before, (list, tuple)) and isinstance(now, (list, tuple)):
+            gone, new_ones = [one for one in before if one not in now], [one for one in now if one not in before]
+            found.append((topic, _text(gone or before), _text(new_ones or now)))
+        else:
+            found.append((topic, _text(before), _text(now)))
+    return found
+
+
+def _topics(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**old, **new} if old.get(name) != new.get(name)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(one) for one in value)
+    return "" if value is None else str(value)

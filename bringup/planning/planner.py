@@ -13,6 +13,7 @@ from bringup.planning.closure import needed_packages
 from bringup.planning.fingerprint import (
     Fingerprint,
     Identities,
+    alias_inputs,
     build_inputs,
     difference,
     fingerprint,
@@ -60,7 +61,10 @@ class State(Protocol):
     """What is already there, as a plan needs to know it."""
 
     def wheel(self, fingerprint: str) -> tuple[bool, str]:
-        """Tell whether the store has the wheels of this fingerprint, and if not why, where there is a reason."""
+        """Tell whether a store has the wheels of this fingerprint, and where, or what is wrong with them."""
+
+    def interface(self, fingerprint: str) -> str:
+        """Return the hash of the binary interface of the wheels of this fingerprint; "" if it is not known."""
 
     def last_build(self, package: str) -> tuple[Mapping[str, Any], float] | None:
         """Return inputs and wall seconds of the newest build of a package, if there is one."""
@@ -97,11 +101,12 @@ def make_plan(
     wanted = _wanted(request, packages)
     if not target.gpu.accelerator:
         toolchain = replace(toolchain, cuda=Tool(identity="", ready=True, why="nothing is compiled for a GPU"))
+    aliases = wheel_aliases(packages, prints, state)
     steps = [*_toolchain_steps(toolchain)]
     download = toolchain.python.download_mib + toolchain.cuda.download_mib
     disk = toolchain.python.disk_mib + toolchain.cuda.disk_mib
     for name, package in packages.items():
-        new = _package_steps(package, prints.get(name), wanted, state, stack)
+        new = _package_steps(package, prints.get(name), wanted, state, stack, alias=aliases.get(name, ""))
         steps += new
         if any(step.phase is Phase.FETCH and step.decision is Decision.RUN for step in new):
             download += _source_mib(package)
@@ -124,6 +129,12 @@ def make_plan(
         fingerprints={name: one.value for name, one in prints.items()},
         inputs={name: one.inputs for name, one in prints.items()},
         environment=environment,
+        aliases=aliases,
+        before={
+            step.package: last[0]
+            for step in steps
+            if step.phase is Phase.BUILD and step.decision is Decision.RUN and (last := state.last_build(step.package))
+        },
         warnings=tuple(warnings),
         notes=tuple(notes),
         download_mib=download,
@@ -162,12 +173,31 @@ def wheel_fingerprints(
     return prints
 
 
+def wheel_aliases(packages: Mapping[str, Package], prints: Mapping[str, Fingerprint], state: State) -> dict[str, str]:
+    """Return keys of entries to take for packages whose own entry is missing, because only code below them changed."""
+    found: dict[str, str] = {}
+    for name, own in prints.items():
+        if state.wheel(own.value)[0]:
+            continue
+        interfaces = {
+            need: state.interface(prints[need].value) for need in packages[name].built_against if need in prints
+        }
+        inputs = alias_inputs(own.inputs, interfaces)
+        if inputs is not None and state.wheel(key := fingerprint(inputs).value)[0]:
+            found[name] = key
+    return found
+
+
 def build_pins(package: Package, packages: Mapping[str, Package], lock: Lock | None) -> list[str]:
-    """Return the pins of the package's build environment, without the packages that we build ourselves."""
+    """Return the pins of the package's build environment that can change its result.
+
+    Packages that we build ourselves are not among them, nor those that the recipe calls neutral.
+    """
+    requires = [name for name in package.build.requires if name not in package.build.neutral]
     if lock is None:
-        return sorted(package.build.requires)
+        return sorted(requires)
     ours = {one.distribution for one in packages.values() if one.built}
-    return [f"{pin.name}=={pin.version} {' '.join(pin.hashes)}" for pin in lock.closure(package.build.requires)
+    return [f"{pin.name}=={pin.version} {' '.join(pin.hashes)}" for pin in lock.closure(requires)
             if pin.name not in ours]  # fmt: skip
 
 
@@ -218,7 +248,7 @@ def _toolchain_steps(toolchain: Toolchain) -> list[Step]:
 
 
 def _package_steps(
-    package: Package, own: Fingerprint | None, wanted: set[str], state: State, stack: Stack
+    package: Package, own: Fingerprint | None, wanted: set[str], state: State, stack: Stack, *, alias: str
 ) -> list[Step]:
     name = package.name
     if own is None:
@@ -230,15 +260,18 @@ def _package_steps(
     last = state.last_build(name)
     seconds = last[1] if last else float(package.build.seconds)
     source = fingerprint(source_inputs(package)).value
-    if there:
+    if there or alias:
         why = "its wheel is in the store"
+        below = ", ".join(package.built_against)
+        reason = f"built against the same binary interface of {below}" if alias else problem
         return [
             *(
                 Step(package=name, phase=phase, decision=Decision.SKIP, why=why, fingerprint=source)
                 for phase in (Phase.FETCH, Phase.PATCH, Phase.PREPARE)
             ),
             Step(
-                package=name, phase=Phase.BUILD, decision=Decision.REUSE, why="nothing changed since it was built",
+                package=name, phase=Phase.BUILD, decision=Decision.REUSE,
+                why=reason or "nothing changed since it was built",
                 fingerprint=own.value, needs=package.needs, seconds=seconds,
             ),
         ]  # fmt: skip

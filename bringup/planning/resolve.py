@@ -190,7 +190,9 @@ def _resolve_package(
         needs=needs,
         native_code=_native_code(recipe, target, version, published=isinstance(source, WheelSource)),
         built=built,
-        built_against=(*recipe.built_against, *(name for one in overlays for name in one.built_against)),
+        built_against=tuple(
+            dict.fromkeys((*recipe.built_against, *(x for one in overlays for x in one.built_against)))
+        ),
         notes=tuple(
             line
             for line in (
@@ -257,6 +259,7 @@ def _overlay(recipe: Recipe, variant: str, overlays: Sequence[Overlay]) -> Build
     tools = list(build.tools)
     env.update(variant_env(recipe, variant))
     requires += variant_requires(recipe, variant)
+    neutral = list(build.neutral)
     for one in overlays:
         env.update(one.env)
         settings.update(one.config_settings)
@@ -264,10 +267,12 @@ def _overlay(recipe: Recipe, variant: str, overlays: Sequence[Overlay]) -> Build
         groups += one.toolkit_groups
         backend = one.backend or backend
         tools += one.tools
+        neutral += one.neutral
     changes: dict[str, Any] = {
         "env": {key: value for key, value in env.items() if value},
         "config_settings": settings,
         "requires": tuple(dict.fromkeys(requires)),
+        "neutral": tuple(dict.fromkeys(neutral)),
         "toolkit_groups": tuple(dict.fromkeys(groups)),
         "backend": backend,
         "tools": tuple(dict.fromkeys(tools)),

@@ -140,7 +140,7 @@ def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, sto
         msg = f"{shown(url)} does not exist"
         raise GoneError(msg)
     try:
-        with _opener(proxy).open(request, timeout=TIMEOUT_SECONDS) as response:
+        with opener(proxy).open(request, timeout=TIMEOUT_SECONDS) as response:
             resumes = have > 0 and response.status == http.HTTPStatus.PARTIAL_CONTENT
             expected = _content_length(response)
             got = _write(response, part, append=resumes, on_bytes=on_bytes, stop=stop)
@@ -191,15 +191,24 @@ def _request(url: str, have: int) -> urllib.request.Request:
         msg = f"address {shown(url)} is neither http, https nor file"
         raise FetchError(msg)
     request = urllib.request.Request(shown(url), headers={"User-Agent": "bringup"})  # noqa: S310
-    if parts.username:
-        pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-        request.add_unredirected_header("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
+    for name, value in basic_authorization(url).items():
+        request.add_unredirected_header(name, value)
     if have and parts.scheme != "file":
         request.add_header("Range", f"bytes={have}-")
     return request
 
 
-def _opener(proxy: str) -> urllib.request.OpenerDirector:
+def basic_authorization(url: str) -> dict[str, str]:
+    """Return the header for the user name and password of an address, if it has them."""
+    parts = urllib.parse.urlsplit(url)
+    if not parts.username:
+        return {}
+    pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+
+
+def opener(proxy: str = "") -> urllib.request.OpenerDirector:
+    """Return what opens addresses: with the machine's certificates and proxies, or the proxy named."""
     handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=_tls())]
     if proxy:
         handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))

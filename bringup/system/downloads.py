@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,11 @@ from pathlib import Path
 
 from bringup.errors import FetchError
 from bringup.system.download import OnBytes, Wanted, download, file_sha256
-from bringup.system.fs import storage_errors
+from bringup.system.fs import mark_used, storage_errors
+from bringup.system.locks import file_lock
 
 PARALLEL = 6
+UNFINISHED = (".part", ".lock", ".held")
 
 
 class DownloadCache:
@@ -43,7 +44,7 @@ class DownloadCache:
             check: read the file again; a damaged one is removed and None returned.
         """
         try:
-            found = [path for path in self.folder(sha256).iterdir() if not path.name.endswith((".part", ".lock"))]
+            found = [path for path in self.folder(sha256).iterdir() if not path.name.endswith(UNFINISHED)]
         except (FileNotFoundError, NotADirectoryError):
             return None
         if not found:
@@ -52,6 +53,7 @@ class DownloadCache:
             with storage_errors(found[0], every=True):
                 found[0].unlink(missing_ok=True)
             return None
+        mark_used(self.folder(sha256) / ".lock")
         return found[0]
 
     def obtain(
@@ -96,9 +98,7 @@ class DownloadCache:
         folder = self.folder(sha256)
         with storage_errors(folder, every=True):
             folder.mkdir(parents=True, exist_ok=True)
-            handle = (folder / ".lock").open("ab")
-        with handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with file_lock(folder / ".lock"):
             yield
 
 

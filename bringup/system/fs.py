@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import msgspec
 from bringup.errors import StorageError
 
 BLOCK = 1 << 20
+USED_NS = 3_600_000_000_000
 
 
 _REASONS = {
@@ -127,6 +129,19 @@ def sha256_of(path: Path) -> str:
         while block := source.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def mark_used(path: Path) -> None:
+    """Note in a file's access time that it was used now, for `gc`; file systems often do not by themselves.
+
+    Once an hour is enough. A time in the future (the clock was set back) is corrected. A file that belongs to somebody
+    else stays as it is.
+    """
+    with contextlib.suppress(OSError):
+        stat = path.stat()
+        now = time.time_ns()
+        if abs(now - stat.st_atime_ns) > USED_NS:
+            os.utime(path, ns=(now, min(stat.st_mtime_ns, now)))
 
 
 def free_bytes(path: Path) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from bringup.errors import FetchError, StorageError
 from bringup.system import process
 from bringup.system.giturl import check_url, is_local, redact, rewrite, split_credentials
+from bringup.system.locks import NO_LOCKS
 
 FULL_ID = re.compile(r"^(?:[0-9a-f]{40}|[0-9a-f]{64})$")
 _KEPT = ("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_CERT", "GIT_SSL_KEY", "GIT_PROXY_SSL_CAINFO")
@@ -186,6 +187,10 @@ def locked(access: GitAccess, mirror: Path, *, shared: bool = False) -> Iterator
         except BlockingIOError:
             access.message(f"waiting for another run that uses {mirror.name}")
             fcntl.flock(descriptor, kind)
+        except OSError as exc:
+            if exc.errno not in NO_LOCKS:
+                raise
+            access.message(f"{mirror.parent}: this file system has no locks; only one run at a time may fetch there")
         yield descriptor
     finally:
         os.close(descriptor)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 from bringup.errors import BusyError
 from bringup.system import process
 from bringup.system.fs import make_dir, storage_errors
+from bringup.system.locks import file_lock
 
 
 @contextmanager
@@ -27,10 +27,10 @@ def run_lock(root: Path) -> Iterator[None]:
     path = root / "lock"
     with storage_errors(path):
         handle = path.open("a+")
-    with handle:
+    with handle, ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
+            stack.enter_context(file_lock(path, wait=False))
+        except BlockingIOError as exc:
             raise _busy(handle, root) from exc
         _end_orphans(root)
         handle.seek(0)

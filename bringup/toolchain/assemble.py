@@ -6,7 +6,6 @@ inside lists its files with their sizes: a tree that lost a file since (a clean-
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bringup.system.fs import storage_errors
+from bringup.system.locks import file_lock
 
 MANIFEST = ".bringup-tree.json"
 
@@ -41,9 +41,7 @@ def assemble(dest_root: Path, label: str, identity: str, make: Callable[[Path, P
         return home
     with storage_errors(dest_root, every=True):
         dest_root.mkdir(parents=True, exist_ok=True)
-        lock = (dest_root / f".{home.name}.lock").open("ab")
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file_lock(dest_root / f".{home.name}.lock"):
         if whole(home, identity):  # another process was faster
             return home
         for left_over in [home, *dest_root.glob(f"{home.name}.tmp-*")]:

@@ -1,8 +1,8 @@
 """What is known about files that are slow to ask: remembered until the file changes.
 
 A plan must not start a program or read hundreds of megabytes only to learn that nothing changed. Facts about a file
-(its hash, the version that a compiler prints) are kept in one small JSON file with the size, time and inode of every
-file they were taken from.
+(its hash, the version that a compiler prints) are kept in one small JSON file with the size, times and inode of every
+file they were taken from. Facts about a file that had just been written are asked again: see `system.stamps`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bringup.system.download import file_sha256
+from bringup.system.stamps import now_ns, rested, stamp
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class FactCache:
@@ -30,14 +31,17 @@ class FactCache:
     def get(self, key: str) -> dict[str, str] | None:
         """Return the facts of `key`, or None if there are none or one of the files they are about has changed."""
         entry = self._load().get(key)
-        if entry is None or any(_stamp(name) != stamp for name, stamp in entry["files"].items()):
+        if entry is None or any(
+            stamp(name) != seen or not rested(seen, entry["taken"]) for name, seen in entry["files"].items()
+        ):
             return None
         return dict(entry["facts"])
 
-    def put(self, key: str, facts: dict[str, str], files: Iterable[Path]) -> None:
-        """Remember facts that were taken from these files."""
+    def put(self, key: str, facts: dict[str, str], files: Iterable[Path], taken: int = 0) -> None:
+        """Remember facts that were taken from these files at `taken` (ns; now without it)."""
         entries = self._read()  # again, because another process may have added to it
-        entries[key] = {"files": {str(file): _stamp(str(file)) for file in files}, "facts": facts}
+        stamps = {str(file): stamp(file) for file in files}
+        entries[key] = {"files": stamps, "taken": taken or now_ns(), "facts": facts}
         self._entries = entries
         if self.path.exists() and not self.path.is_file():
             return  # a device or a folder is never replaced
@@ -51,8 +55,9 @@ class FactCache:
         """Return the facts of `key`; `probe` finds them, with the files they are about, when they are not known."""
         known = self.get(key)
         if known is None:
+            taken = now_ns()
             known, files = probe()
-            self.put(key, dict(known), files)
+            self.put(key, dict(known), files, taken)
         return known
 
     def sha256(self, file: Path) -> str:
@@ -71,14 +76,12 @@ class FactCache:
         try:
             data = json.loads(self.path.read_bytes())
             entries = data["entries"] if data["schema"] == SCHEMA else {}
-            return {key: entry for key, entry in entries.items() if isinstance(entry["files"], dict) and entry["facts"]}
+            return {key: entry for key, entry in entries.items() if _whole(entry)}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
 
-def _stamp(name: str) -> list[int]:
-    try:
-        stat = os.stat(name)  # noqa: PTH116 - the hot path of every plan
-    except OSError:
-        return []
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+def _whole(entry: Any) -> bool:
+    stamps = entry["files"].values()
+    listed = all(isinstance(one, list) and len(one) in (0, 4) for one in stamps)
+    return listed and isinstance(entry["taken"], int) and bool(entry["facts"])

@@ -27,6 +27,10 @@ class Known:
         self.wheels: dict[str, str] = {}
         self.builds: dict[str, tuple[Mapping[str, Any], float]] = {}
         self.steps: dict[str, str] = {}
+        self.interfaces: dict[str, str] = {}
+
+    def interface(self, fingerprint: str) -> str:
+        return self.interfaces.get(fingerprint, "")
 
     def wheel(self, fingerprint: str) -> tuple[bool, str]:
         problem = self.wheels.get(fingerprint)

@@ -20,11 +20,22 @@ PURE = {"errors", "model"}
 DATA = PURE | {"formats"}
 MACHINE = DATA | {"system"}
 PARTS = {
-    "config", "planning", "toolchain", "store", "context", "environment", "survey", "building", "verify", "harvest",
-    "harvest_pack",
+    "config", "planning", "toolchain", "store", "remote", "context", "environment", "survey", "building", "verify",
+    "harvest", "harvest_pack",
 }  # fmt: skip
 TOOLS = MACHINE | PARTS
-ENGINE = TOOLS | {"phases", "schedule", "state", "session", "engine", "report", "diagnose", "doctor", "reporting"}
+ENGINE = TOOLS | {
+    "phases",
+    "schedule",
+    "state",
+    "session",
+    "holding",
+    "engine",
+    "report",
+    "diagnose",
+    "doctor",
+    "reporting",
+}
 # What a command does besides calling the engine. These know each other; nothing below knows them.
 FRONT = {
     "flags", "commands", "listing", "housekeeping", "locking", "developer", "generated", "verification", "bundling",
@@ -41,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "system": DATA,
     "toolchain": MACHINE,
     "store": MACHINE,
+    "remote": MACHINE | {"config", "planning", "store"},
     "verify": MACHINE,
     "context": MACHINE | {"config", "toolchain", "store"},
     "environment": MACHINE | {"config", "toolchain", "store", "context"},
@@ -56,6 +68,7 @@ ALLOWED: dict[str, set[str]] = {
     "state": MACHINE | {"store", "context"},
     "survey": MACHINE | {"config", "planning", "toolchain"},
     "session": TOOLS | {"state"},
+    "holding": TOOLS | {"state", "session"},
     "engine": ENGINE,
     **dict.fromkeys(FRONT, ENGINE | FRONT | {"cli"}),
     "generated": ENGINE | FRONT | {"cli", "tasks"},  # the reference is made from the tasks

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,9 @@ from bringup.housekeeping import clean, collect, parse_size
 from bringup.model.plan import Decision, Phase, Step
 from bringup.state import TargetState
 from bringup.store import Store
+from bringup.system.fs import mark_used
 from bringup.system.layout import Layout, default_cache
+from bringup.system.leases import lease, leased
 from bringup.system.runlock import run_lock
 
 STEP = Step(package="alpha", phase=Phase.FETCH, decision=Decision.RUN, why="", fingerprint="f1")
@@ -59,6 +64,7 @@ def test_wheels_and_last_build_come_from_the_store(state: TargetState, tmp_path:
         store.add(
             key, package="alpha", version="1", wheels=[tmp_path / "alpha.whl"], inputs={"d": date}, seconds=2, date=date
         )
+    state = TargetState(state._layout, store)  # a state is that of one plan
     assert state.wheel("ab" + "0" * 30) == (True, "")
     assert state.last_build("alpha") == ({"d": "2026-01-02"}, 2.0)
 
@@ -150,6 +156,63 @@ def test_gc_leaves_what_is_being_fetched(cache: Path):
         os.utime(cache / "downloads/aa/1", (1, 1))
         list(collect(cache, 0))
     assert entries(cache) == ["downloads/aa/1"]
+
+
+def test_gc_leaves_what_a_running_build_holds(cache: Path):
+    with lease(cache, ["1", "3"]):
+        lines = list(collect(cache, 0))
+        assert entries(cache) == ["downloads/aa/1", "store/cc/3"]
+    assert lines[-1].endswith("2 entries, 2 removed, 2 kept because a build uses them")
+    list(collect(cache, 0))
+    assert entries(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "counts"),
+    [
+        ("somewhere-else/pid:[1] 12 345", True),  # of another machine and new: it cannot be asked
+        (f"{socket.gethostname()}/{Path('/proc/self/ns/pid').readlink()} 2147483646 345", False),  # no such process
+        ("", True),  # unreadable: better kept for a day than removed under a build
+    ],
+)
+def test_lease_counts_while_its_process_may_live(cache: Path, owner: str, *, counts: bool):
+    (cache / "leases").mkdir()
+    path = cache / "leases/1.json"
+    path.write_text(json.dumps({"schema": 1, "owner": owner, "keys": ["1"]}))
+    assert ("1" in leased(cache)) is counts
+    assert path.exists() is counts
+    if counts:
+        os.utime(path, (1, 1))
+        assert leased(cache) == frozenset()
+
+
+def test_gc_goes_by_use_also_after_a_clock_was_set_back(cache: Path):
+    """What was used by a clock that was ahead is no newer than what is used now."""
+    ahead = time.time() + 10 * 86400
+    os.utime(cache / "downloads/aa/1/file", (ahead, ahead))
+    mark_used(cache / "downloads/aa/1/file")
+    assert (cache / "downloads/aa/1/file").stat().st_atime < ahead
+    assert (cache / "downloads/aa/1/file").stat().st_mtime < ahead
+    list(collect(cache, 1000))
+    assert entries(cache) == ["downloads/aa/1"]
+
+
+def test_gc_counts_a_wheel_that_two_entries_share_once(cache: Path):
+    for name in ("55", "66"):
+        (cache / f"store/cc/{name}").mkdir()
+    (cache / "store/cc/55/file").write_bytes(b"x" * 1000)
+    os.link(cache / "store/cc/55/file", cache / "store/cc/66/file")
+    assert list(collect(cache, 5000))[-1].endswith("6 entries, 0 removed")
+
+
+def test_gc_removes_compiler_results_without_naming_each(cache: Path):
+    (cache / "compiler/ab").mkdir(parents=True)
+    for name in "123":
+        (cache / f"compiler/ab/{name}").write_bytes(b"x" * 100)
+        os.utime(cache / f"compiler/ab/{name}", (1, 1))
+    lines = list(collect(cache, 4000))
+    assert len(lines) == 1
+    assert lines[0].endswith("4 entries, 3 removed")
 
 
 def test_gc_of_a_cache_that_is_not_there(tmp_path: Path):

@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.data_root import Recipe, write_recipe
+from helpers.data_root import Recipe, pin, write_lock, write_recipe
 from helpers.plans import READY, World, shown
 from step_order import too_early
 
 from bringup.errors import UsageError
 from bringup.model.plan import Decision, Phase
+from bringup.planning.fingerprint import alias_inputs, fingerprint
 from bringup.planning.planner import Tool
+from bringup.report import plan_lines
 
 NEVER_BUILT = """\
 reuse python:prepare
@@ -127,6 +129,70 @@ def test_not_built_against_means_not_built_again(tmp_path: Path):
     plan = world.plan()
     assert plan.step("alpha:build").why == "changed since the last build: source"
     assert plan.step("beta:build").decision == "reuse"
+
+
+def with_interface(world: World, interface: str) -> None:
+    """Let alpha be built with this interface, and beta enter the store under its second key."""
+    plan = world.plan()
+    world.known.carry_out(plan)
+    world.known.interfaces[plan.fingerprints["alpha"]] = interface
+    inputs = alias_inputs(plan.inputs["beta"], {"alpha": interface})
+    assert inputs is not None
+    world.known.wheels[fingerprint(inputs).value] = ""
+
+
+def test_change_that_leaves_the_binary_interface_alone_rebuilds_nothing_downstream(world: World):
+    with_interface(world, "same")
+    world.change("patches/alpha/1.0/0001-a.patch", "one", "two")
+    changed = world.plan().fingerprints["alpha"]
+    assert world.plan().step("beta:build").decision == "run"  # nobody knows yet what alpha will look like
+    world.known.wheels[changed] = ""
+    world.known.interfaces[changed] = "same"
+    plan = world.plan()
+    assert plan.step("beta:build").decision == "reuse"
+    assert plan.step("beta:build").why == "built against the same binary interface of alpha"
+    assert plan.step("beta:fetch").decision == "skip"
+    assert world.known.wheels[plan.aliases["beta"]] == ""
+    assert plan.step("environment:install").decision == "run"
+
+
+def test_change_of_the_binary_interface_rebuilds_what_is_built_against_it(world: World):
+    with_interface(world, "one")
+    world.change("patches/alpha/1.0/0001-a.patch", "one", "two")
+    changed = world.plan().fingerprints["alpha"]
+    world.known.wheels[changed] = ""
+    world.known.interfaces[changed] = "two"
+    plan = world.plan()
+    assert plan.step("beta:build").decision == "run"
+    assert plan.aliases == {}
+
+
+def test_what_changed_is_shown_with_both_values(world: World):
+    built(world).change("recipes/alpha.toml", 'FLAG = "1"', 'FLAG = "2"')
+    lines = plan_lines(world.plan(), why="alpha")
+    at = lines.index("        since the last build:")
+    assert lines[at + 1 : at + 4] == [
+        "          environment variables: FLAG",
+        "            was  1",
+        "            now  2",
+    ]
+
+
+def test_pin_that_is_neutral_rebuilds_nothing(tmp_path: Path):
+    build = 'requires = ["tool", "wheel"]\nneutral = ["tool"]'
+    world = World(tmp_path, Recipe(name="alpha", build=build), lock=True)
+    write_lock(world.data, pin("tool"), pin("helper", via="tool"), pin("wheel"))
+    before = world.plan()
+    write_lock(world.data, pin("tool", "2.0", "b" * 64), pin("helper", "2.0", via="tool"), pin("wheel"))
+    assert world.plan().fingerprints == before.fingerprints
+    write_lock(world.data, pin("tool"), pin("helper", via="tool"), pin("wheel", "2.0", "b" * 64))
+    assert world.plan().fingerprints != before.fingerprints
+
+
+def test_overlay_says_what_a_version_is_built_against(tmp_path: Path):
+    more = '[[when]]\nversion = "<2"\nbuilt_against = ["alpha"]'
+    world = World(tmp_path, Recipe(name="alpha"), Recipe(name="beta", needs=("alpha",), built_against=(), text=more))
+    assert list(world.plan().inputs["beta"]["built against"]) == ["alpha"]
 
 
 def test_other_toolkit_concerns_only_what_uses_it(world: World):

@@ -1,13 +1,15 @@
 """Trees are whole or not there; facts are those of the files as they are."""
 
+import json
 import os
 import threading
+import time
 
 import pytest
 
 from bringup.errors import FetchError
 from bringup.toolchain.assemble import MANIFEST, assemble, identity_of, merge, whole
-from bringup.toolchain.facts import FactCache
+from bringup.toolchain.facts import SCHEMA, FactCache
 
 ID = identity_of("test")
 
@@ -91,6 +93,7 @@ def test_merge_keeps_what_is_there(tmp_path):
 def test_facts_are_asked_once_until_the_file_changes(tmp_path):
     file = tmp_path / "gcc"
     file.write_text("1")
+    os.utime(file, ns=(1, 1))
     asked = []
 
     def ask():
@@ -109,6 +112,37 @@ def test_facts_are_asked_once_until_the_file_changes(tmp_path):
     file.write_text("2")
     os.utime(file, ns=(1, 1))  # same size and time; the inode may be the same too, the answer must be
     assert know() == "2"
+
+
+def test_an_edit_within_one_tick_of_the_clock_is_seen(tmp_path):
+    """Same size, same time, same inode: what was read of a file that had just been written is asked again."""
+    file = tmp_path / "gcc"
+    file.write_text("1")
+    now = time.time_ns()
+    os.utime(file, ns=(now, now))
+    facts = FactCache(tmp_path / "facts.json")
+
+    def ask():
+        return {"version": file.read_text()}, [file]
+
+    assert facts.know("gcc", ask)["version"] == "1"
+    entry = facts._read()["gcc"]
+    file.write_text("2")
+    os.utime(file, ns=(now, now))
+    entry["files"][str(file)][3] = file.stat().st_ctime_ns  # as if the change time had not moved either
+    (tmp_path / "facts.json").write_text(json.dumps({"schema": SCHEMA, "entries": {"gcc": entry}}))
+    assert FactCache(facts.path).know("gcc", ask)["version"] == "2"
+
+
+def test_facts_about_a_file_from_the_future_are_asked_each_time(tmp_path):
+    """A clock that was set back: the file may be edited again at a time that it already had."""
+    file = tmp_path / "gcc"
+    file.write_text("1")
+    later = time.time_ns() + 3_600_000_000_000
+    os.utime(file, ns=(later, later))
+    facts = FactCache(tmp_path / "facts.json")
+    facts.know("gcc", lambda: ({"version": "1"}, [file]))
+    assert FactCache(facts.path).get("gcc") is None
 
 
 def test_facts_given_out_can_be_changed_without_harm(tmp_path):
