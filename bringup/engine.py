@@ -16,6 +16,7 @@ from bringup.model.recipe import GitSource
 from bringup.phases import build, fetch, install, patch, prepare, tools, verify
 from bringup.schedule import run_steps
 from bringup.session import Session
+from bringup.system import process
 from bringup.system.fs import free_bytes, make_dir, write_json
 from bringup.system.git import probe_sources
 from bringup.system.machine import GIB
@@ -82,7 +83,7 @@ class _Runner:
 
     def run(self, step: Step) -> None:
         ctx = self._session.context
-        started = time.monotonic()
+        started, tools_before = time.monotonic(), process.tool_seconds()
         ctx.reporter.started(step)
         try:
             outcome = self._phase(step)
@@ -92,7 +93,7 @@ class _Runner:
             ctx.reporter.failed(step, exc, time.monotonic() - started)
             raise
         seconds = time.monotonic() - started
-        self._session.state.finish(step, outcome, seconds)
+        self._session.state.finish(step, outcome, seconds, tools=process.tool_seconds() - tools_before)
         ctx.reporter.finished(step, outcome, seconds)
 
     def _phase(self, step: Step) -> Outcome:

@@ -67,8 +67,15 @@ class TargetState:
         known = read_json(self._path(step_id))
         return known if isinstance(known, dict) else None
 
-    def finish(self, step: Step, outcome: Outcome, seconds: float) -> None:
-        """Record that a step is done; the last thing that happens to it."""
+    def finish(self, step: Step, outcome: Outcome, seconds: float, *, tools: float = 0.0) -> None:
+        """Record that a step is done; the last thing that happens to it.
+
+        Args:
+            step: which one.
+            outcome: what it did.
+            seconds: wall-clock seconds it took.
+            tools: of these, seconds in which it waited for commands: compilers, git, uv.
+        """
         write_json(
             self._path(step.id),
             {
@@ -77,6 +84,7 @@ class TargetState:
                 "fingerprint": step.fingerprint,
                 "outputs": [str(path) for path in outcome.outputs],
                 "seconds": round(seconds, 2),
+                "tool_seconds": round(tools, 2),
                 "note": outcome.note,
                 "facts": dict(outcome.facts),
                 "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -30,6 +30,7 @@ GRACE_SECONDS = 5.0
 _live: set[int] = set()
 _live_lock = threading.Lock()
 _groups: list[Path] = []
+_waited = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,9 +114,15 @@ def run(
         cpu_seconds=usage[0],
         max_rss_kb=usage[1],
     )
+    _waited.seconds = tool_seconds() + done.seconds
     if check and status != 0:
         raise error(_failure_text(title, done), hint=_failure_hint(status), log=str(log or ""))
     return done
+
+
+def tool_seconds() -> float:
+    """Return the wall seconds that this thread has waited for commands so far; what is left of a step is ours."""
+    return float(getattr(_waited, "seconds", 0.0))
 
 
 def end_all() -> None:

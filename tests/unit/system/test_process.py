@@ -209,3 +209,19 @@ def test_log_on_a_full_disk_is_no_bug(tmp_path: Path):
     full.symlink_to("/dev/full")
     with pytest.raises(StorageError, match="no space left"):
         sh("echo hello", log=full)
+
+
+def test_seconds_spent_in_commands_are_counted_by_thread(tmp_path: Path):
+    told: list[float] = []
+
+    def work() -> None:
+        before = process.tool_seconds()
+        sh("sleep 0.1", cwd=tmp_path)
+        told.append(process.tool_seconds() - before)
+
+    here = process.tool_seconds()
+    other = threading.Thread(target=work)
+    other.start()
+    other.join()
+    assert told[0] >= 0.1
+    assert process.tool_seconds() == here
