@@ -68,7 +68,7 @@ def _unknown(
     rows = "\n".join([line.core, *(row.core for row in _rows_after(hit, item.no, 6))])
     for advice, pattern in knowledge.advice:
         found = pattern.search(line.core) or pattern.search(rows)
-        if found and _is_near(advice.near, hit):
+        if found and advice.when in (None, category) and _is_near(advice.near, hit):
             values = {**_DEFAULTS, **facts, **_groups(found)}
             return Finding(
                 id=None,

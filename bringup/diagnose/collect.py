@@ -9,15 +9,19 @@ import re
 from bringup.diagnose.blocks import Candidate, read_block
 from bringup.diagnose.knowledge import Knowledge
 from bringup.diagnose.match import Match, Matcher
-from bringup.diagnose.outcome import SUCCESS_TRIGGERS, is_hard, success_of
+from bringup.diagnose.outcome import SUCCESS_TRIGGERS, is_counted, is_hard, is_stopped, success_of
 from bringup.diagnose.rank import Evidence
 from bringup.diagnose.reader import Hit, Reader, Stream
 from bringup.diagnose.shapes import FOREIGN_TRIGGERS, TRIGGERS, Weight, classify
+from bringup.diagnose.text import Line
+from bringup.model.knowledge import Category
 
 # Of lines that differ only in numbers this many are kept, and so many candidates altogether; memory stays bounded.
 ALIKE = 2
 MOST = 500
 MOST_MATCHES = 8
+# A tool that says so many lines after the last step of a build that it stopped speaks of that build.
+SAME_BUILD = 400
 # So many lines of a block's message are searched for known issues.
 INSIDE = 150
 
@@ -43,6 +47,8 @@ class Collector:
         self._latest: list[Candidate] = []
         self._reader = Reader(io.BytesIO(), ())
         self._seen: dict[str, list[Match]] = {}
+        self._counted: set[int] = set()
+        self._stopped: list[int] = []
         self.evidence = Evidence()
 
     def read(self, stream: Stream) -> Reader:
@@ -54,9 +60,9 @@ class Collector:
             self._take(hit)
         self.evidence.candidates += self._latest
         for back, line in enumerate(reversed(reader.tail)):
-            if good := success_of(line):
-                self.evidence.successes.append((reader.lines - back, good))
-        self.evidence.successes.sort(key=lambda item: item[0])
+            self._success(reader.lines - back, line)
+        kept = [item for item in self.evidence.successes if not self._is_void(item[0])]
+        self.evidence.successes = sorted(kept, key=lambda item: item[0])
         matches = [match for found in self._seen.values() for match in found]
         self.evidence.matches = sorted(matches, key=lambda match: match.no)
         return reader
@@ -65,13 +71,13 @@ class Collector:
         if " PASSED" in hit.line.core or hit.line.core.endswith("... ok"):  # test runners print millions of these
             return
         shape = classify(hit.line.core)
-        good = success_of(hit.line)
-        if good:
-            self.evidence.successes.append((hit.no, good))
-            del self.evidence.successes[1000:-1]
+        self._success(hit.no, hit.line)
         if is_hard(hit.line):
             self.evidence.hard.append(hit.no)
             del self.evidence.hard[1000:-1]
+        if is_stopped(hit.line):
+            self._stopped.append(hit.no)
+            del self._stopped[1000:-1]
         if shape is not None and shape.name in _QUIET:
             return
         noise = shape is not None and shape.weight is Weight.NONE
@@ -83,6 +89,18 @@ class Collector:
             hit.keep()
             self._match_inside(found)
             self._store(found)
+
+    def _success(self, no: int, line: Line) -> None:
+        good: frozenset[Category] = success_of(line)
+        if good:
+            self.evidence.successes.append((no, good))
+            del self.evidence.successes[1000:-1]
+            if is_counted(line):
+                self._counted.add(no)
+
+    def _is_void(self, no: int) -> bool:
+        """Return whether the line only counted to the end of a build that then stopped (`-k`)."""
+        return no in self._counted and any(no < at <= no + SAME_BUILD for at in self._stopped)
 
     def _match_inside(self, found: Candidate) -> None:
         """Look for known issues in the message of a block, whose lines need no word of error of their own."""

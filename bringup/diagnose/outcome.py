@@ -50,6 +50,10 @@ _HARD = re.compile(
     r"|No solution found when resolving|=+ .*\b\d+ (?:failed|error))"
 )
 
+# A counter at its end is no success where the tool says right after it that it stopped: with -k it counts to the end.
+_COUNTED = re.compile(r"\[(?P<n>\d+)/(?P=n)\] |\[100%\] ")
+_STOPPED = re.compile(r"ninja: build stopped|g?make(?:\[\d+\])?: (?:\*\*\* |Target )")
+
 _PROBE_PATH = re.compile(
     r"(?:\bconftest\b|_configtest|CMakeScratch|CMakeTmp|TryCompile|\btestC(?:XX|CUDA)?Compiler|flagcheck|CheckSymbol"
     r"|CheckIncludeFile|CheckFunction|CMakeFiles/_CMake|\bfeature_tests?\b|meson-private|/tmp/tmp\w+/(?:src|test|a)\.c"
@@ -81,6 +85,16 @@ def success_of(line: Line) -> frozenset[Category]:
 def is_hard(line: Line) -> bool:
     """Return whether the line says for good that a step failed."""
     return _HARD.match(line.core) is not None and "cmTC_" not in line.core
+
+
+def is_counted(line: Line) -> bool:
+    """Return whether the line only shows that the last step of a build was started or ended."""
+    return _COUNTED.match(line.core) is not None
+
+
+def is_stopped(line: Line) -> bool:
+    """Return whether a build tool says that it gave up."""
+    return _STOPPED.match(line.core) is not None and "cmTC_" not in line.core
 
 
 def is_harmless(found: Candidate) -> bool:

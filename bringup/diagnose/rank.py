@@ -159,7 +159,8 @@ def _explain(scored: list[Scored], match: Match, evidence: Evidence, facts: Mapp
     home = next((item for item in scored if item.found and _covers(item.found, match)), None)
     bonus = (KNOWN_WEAK if issue.weak else KNOWN) - (0 if is_affected(issue, facts) else AGAINST_FACTS)
     if home is None:
-        if any(is_harmless(found) for found in evidence.candidates if _covers(found, match)):
+        around = [found for found in evidence.candidates if _covers(found, match)]
+        if any(is_harmless(found) or evidence.undone(found.no, found.category) for found in around):
             return
         shape = classify(match.hit.line.core)
         quiet = issue.silent or (shape is not None and shape.weight is Weight.NONE)

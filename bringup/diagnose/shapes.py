@@ -50,6 +50,7 @@ _COMPILER = (
 _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     # --- noise: looks like an error, is none
     ("check", Weight.NONE, Category.CONFIGURE, r"(?:-- |checking |Checking |Looking for |Performing |Check(?:ing)? )"),
+    ("probe", Weight.NONE, Category.CONFIGURE, r"configure:(?:\d+:)? (?!error: )"),
     ("trace", Weight.NONE, Category.COMPILE, r"\++ (?!\S{1,80}==)\S"),
     ("gcc", Weight.STRONG, Category.COMPILE, r"(?:warning: [\w.+-]{1,80}@[\w.+-]{1,40}|cargo:warning=[^:]{0,200}): ?.{0,300}:\d+: (?:fatal )?error: "),
     ("warning", Weight.NONE, Category.COMPILE, r"(?:\S+: )?(?:\[?[Ww]arning\]?|WARNING|DEPRECATION|note|remark|Note)\b\s*[:：]"),
@@ -89,6 +90,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("ld", Weight.STRONG, Category.LINK, r"(?:[\w./+-]{0,200}[/-])?(?:real-)?ld(?:\.bfd|\.gold|\.lld|64\.lld)? ?:(?! warning)"),
     ("ld", Weight.STRONG, Category.LINK, r"[^\s:][^:]{0,600}:(?:\([.\w+]{1,80}\)|\d+): (?:undefined reference to|multiple definition|more undefined)"),
     ("ld", Weight.STRONG, Category.LINK, r".{0,600}: undefined reference to [`'‘]"),
+    ("ld", Weight.STRONG, Category.LINK, r"[^\s:][^:]{0,600}:(?:\([.\w+]{1,80}\)|\d+): (?:relocation truncated to fit|dangerous relocation|unresolvable \w+ relocation)"),
     ("mold", Weight.STRONG, Category.LINK, r"(?:mold|lld|rust-lld): (?:error|fatal)"),
     # --- build systems
     ("cmake", Weight.STRONG, Category.CONFIGURE, r"CMake Error(?: \(dev\))?(?: at | in |:)"),
@@ -120,6 +122,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("kernel", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:Out of memory: Kill|oom-kill:|Memory cgroup out of memory|oom_kill|OOM Killed|OOMKilled|\bout-of-memory\b.{0,30}kill|NVRM: Xid)"),
     ("signal", Weight.SYMPTOM, Category.RUNTIME, r"(?:.{0,200}[:\s] ?|\s*)(?:Killed|Segmentation fault|Bus error|Aborted|Illegal instruction|Floating point exception|Speicherzugriffsfehler|Getötet)(?: \(core dumped\)|\s*$|\s{2,})"),
     ("signal", Weight.SYMPTOM, Category.RUNTIME, r".{0,300}(?:exit(?:ed|s)?(?: with)?(?: code| status|code)?\s?[:=]?\s?\(?(?:137|139|134|-9|-11|-6)\b|returned -(?:9|11|6)\b|died (?:due to|with) (?:signal|<Signals)|received signal SIG(?:SEGV|KILL|ABRT|BUS)|terminated by signal)"),
+    ("assert", Weight.STRONG, Category.RUNTIME, r"(?:[^\s:]{1,300}: )?[^\s:]{1,400}:\d+: .{1,400}\b[Aa]ssertion [`'‘].{1,400}['’`] failed"),
     ("terminate", Weight.STRONG, Category.RUNTIME, r"terminate called (?:after throwing|without)"),
     ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
     ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
@@ -133,7 +136,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("network", Weight.GENERAL, Category.INSTALL, r".{0,400}(?:Temporary failure in name resolution|Could not resolve host|Name or service not known|Network is unreachable|CERTIFICATE_VERIFY_FAILED|Connection refused|Connection timed out|No route to host)"),
     ("patch", Weight.GENERAL, Category.INSTALL, r"(?:Hunk #\d+ FAILED|\d+ out of \d+ hunks? (?:FAILED|failed)|Patch failed at |patch: \*\*\*\* )"),
     ("archive", Weight.GENERAL, Category.INSTALL, r"(?:(?:tar|gzip|bzip2|xz|unzip|zstd|cpio)(?:: [^:]{1,200})?: (?:.{0,100}(?:not in gzip format|Unexpected end|unexpected end|[Cc]annot|[Ee]rror |corrupt|End-of-central|not found|File format)))"),
-    ("docker", Weight.GENERAL, Category.LAUNCH, r"(?:docker: )?Error response from daemon|nvidia-container-cli: "),
+    ("docker", Weight.GENERAL, Category.LAUNCH, r"(?:docker: )?(?:Error response from daemon|unable to prepare context:|[Cc]annot connect to the Docker daemon)|nvidia-container-cli: "),
     ("general", Weight.GENERAL, Category.RUNTIME, r"(?:error|fatal error|fatal|ERROR|Error|FATAL|FATAL ERROR|CRITICAL|ERR!)(?:\(\w+\))?\s?: \S"),
     ("general", Weight.GENERAL, Category.RUNTIME, r"[\w./+-]{1,60}: (?:error|fatal|fatal error|ERROR|FATAL)\s?: "),
 )  # fmt: skip
@@ -147,7 +150,7 @@ _ANY = re.compile("|".join(f"(?P<s{number}>{shape.pattern.pattern})" for number,
 TRIGGERS: tuple[str, ...] = (
     "error:", "error  ", "error[e", "error #", "error\x1b", "error at ", "error in ", "error resp", "error (dev)",
     "error occ", "fatal", "fail", "exception", "traceback (m", "killed", "could not", "unable", "not found", "no such",
-    "undefined ", "cannot ", "can't open", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
+    "undefined ", "relocation ", "cannot ", "can't open", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
     "no solution", "exit ", "exited", "terminate called", "cudaerror", "nccl warn", "out of memory", "oom-", "ld:", "ld : ",
     "curl: (", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur",
 )  # fmt: skip
