@@ -1,0 +1,41 @@
+"""Logs whose expectations were written before they were diagnosed; see blind/expected.toml for the rule."""
+
+import io
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bringup.diagnose import Diagnosis, diagnose_stream
+from bringup.diagnose.knowledge import Knowledge, load_knowledge
+
+LOGS = Path(__file__).parent / "blind"
+EXPECTED = tomllib.loads((LOGS / "expected.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def knowledge() -> Knowledge:
+    return load_knowledge()
+
+
+def missed(answer: Diagnosis, want: dict[str, object]) -> str:
+    """Return what is wrong with an answer, in the words of `missed`."""
+    best = answer.findings[0] if answer.findings else None
+    got = (best.id if best else None) or str(answer.status)
+    wrong = [] if got in want["answer"] else ["answer"]
+    if best is not None and want["answer"] != ["clean"]:
+        wrong += [] if best.line_no == want["line_no"] else ["root"]
+        wrong += [] if re.search(str(want["fix"]), "\n".join(best.fix), re.IGNORECASE) else ["fix"]
+    return " ".join(wrong)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_blind(name: str, knowledge: Knowledge):
+    want = EXPECTED[name]
+    answer = diagnose_stream(io.BytesIO((LOGS / f"{name}.log").read_bytes()), knowledge=knowledge)
+    assert missed(answer, want) == want.get("missed", "")
+
+
+def test_every_log_has_an_expectation():
+    assert {path.stem for path in LOGS.glob("*.log")} == set(EXPECTED)
