@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 for folder in ("tests/unit/formats", "tests/unit/doctor"):
     sys.path.append(str(ROOT / folder))
 
-from faults import FAULTS, apart  # noqa: E402 - its folder is on the path now
 from healthy_root import broken, make_machine, quick_folder  # noqa: E402
+from seeded_faults import FAULTS, apart  # noqa: E402 - its folder is on the path now
 
 
 def doctor(*words, env=None, cwd=ROOT):

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from faults import FAULTS, apart
 from healthy_root import Machine, broken, copy_machine, make_machine, quick_folder
+from seeded_faults import FAULTS, apart
 from thorough import THOROUGH
 
 from bringup.diagnose.knowledge import load_knowledge
