@@ -50,9 +50,7 @@ def _carry_out(session: Any, console: Console | Silent, *, json: bool) -> int | 
         else:
             print(as_typed("\n".join(nothing_to_do(session.plan))))
         return None
-    for text in opening_lines(
-        session.plan, session.context.jobs, session.context.memory_bytes, offline=request.offline
-    ):
+    for text in opening_lines(session.plan, limits_text(session), offline=request.offline):
         console.line(text)
     try:
         seconds = execute(session)
@@ -80,16 +78,22 @@ def _carry_out(session: Any, console: Console | Silent, *, json: bool) -> int | 
     return None
 
 
-def opening_lines(plan: Plan, jobs: int, memory: int, *, offline: bool) -> list[str]:
+def opening_lines(plan: Plan, limits: str, *, offline: bool) -> list[str]:
     """Return what is said before a build starts."""
     lines = [f"{plan.target.id}  stack {plan.stack.name}: {plan.stack.title}"]
     lines += [part for line in plan.warnings for part in wrapped("  warning: ", line)]
     lines += [part for line in plan.notes for part in wrapped("  note: ", line)]
     fetch = "nothing is fetched" if offline else f"about {plan.download_mib / 1024:.1f} GiB to fetch"
-    lines.append(
-        f"  {jobs} jobs, {memory / (1 << 30):.0f} GiB of memory; {fetch}, {plan.disk_mib / 1024:.0f} GiB of disk"
-    )
+    lines.append(f"  {limits}; {fetch}, {plan.disk_mib / 1024:.0f} GiB of disk")
     return lines
+
+
+def limits_text(session: Any) -> str:
+    """Return how many jobs and how much memory a build may use, and what sets that."""
+    machine, request, ctx = session.machine, session.context.request, session.context
+    jobs = "--jobs" if request.jobs else f"processors: {machine.cores_from}"
+    memory = "--memory" if request.memory_gib else f"of {machine.memory_bytes / (1 << 30):.0f}: {machine.memory_from}"
+    return f"{ctx.jobs} jobs ({jobs}), {ctx.memory_bytes / (1 << 30):.0f} GiB of memory ({memory})"
 
 
 def closing_lines(session: Any, levels: Any) -> list[str]:
@@ -406,6 +410,20 @@ def gc(settings: Settings, size: str) -> int | None:
     from bringup.housekeeping import collect, parse_size
 
     for line in collect(settings.cache, parse_size(size)):
+        print(line)
+    return None
+
+
+def jobs(settings: Settings, flags: dict[str, Any]) -> int | None:
+    """Show or change the limits of a running build."""
+    from bringup.jobs import set_limits
+
+    text = str(flags["nice"])
+    if text and not text.lstrip("-").isdigit():
+        msg = f"--nice {text}: a number from -20 to 19"
+        raise UsageError(msg)
+    nice = int(text) if text else None
+    for line in set_limits(settings.build, flags["target"], jobs=flags["jobs"], memory_gib=flags["memory"], nice=nice):
         print(line)
     return None
 

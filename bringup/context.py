@@ -18,6 +18,7 @@ from bringup.model.toolchain import GccRelease
 from bringup.store import Store
 from bringup.system import process
 from bringup.system.downloads import DownloadCache
+from bringup.system.jobbudget import JobBudget
 from bringup.system.layout import Layout
 from bringup.toolchain.host_compiler import Gcc
 from bringup.toolchain.python import Interpreter
@@ -87,6 +88,8 @@ class Context:
         jobs: compilers at the same time.
         memory_bytes: memory to use.
         stopping: set when the run is to end.
+        gauges: files of the kernel that tell memory and pressure, by what they say.
+        budget: shared jobs of a run that builds; None elsewhere.
     """
 
     plan: Plan
@@ -104,6 +107,8 @@ class Context:
     jobs: int
     memory_bytes: int
     stopping: threading.Event = field(default_factory=threading.Event)
+    gauges: Mapping[str, str] = field(default_factory=dict)
+    budget: JobBudget | None = None
 
     def bytes_progress(self, step: Step) -> Callable[[int], None]:
         """Return what downloads of a step report their bytes to."""

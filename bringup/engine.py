@@ -7,11 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 
+from bringup.building.build_environment import launcher_for
+from bringup.building.shared_budget import shared_budget
 from bringup.context import Context, Outcome
 from bringup.errors import BringupError, StorageError, TargetError
-from bringup.model.plan import Decision, Phase, Plan, Step
+from bringup.model.plan import Decision, Phase, Step
 from bringup.model.recipe import GitSource
 from bringup.phases import build, fetch, install, patch, prepare, tools, verify
 from bringup.schedule import run_steps
@@ -49,9 +52,17 @@ def execute(
         write_json(ctx.layout.root / "plan.json", ctx.plan.document())
         session.state.forget_failure()
         take_ready_tools(ctx)
-        runner = _Runner(session, options or verify.Options())
-        limit = ctx.request.time_limit
-        run_steps(steps, runner.run, heavy=_is_heavy(ctx.plan), stopping=ctx.stopping, seconds=limit)
+        with shared_budget(ctx, steps) as ctx:
+            session = replace(session, context=ctx)
+            runner = _Runner(session, options or verify.Options())
+            run_steps(
+                steps,
+                runner.run,
+                heavy=lambda step: _is_heavy(step, ctx),
+                seconds_of=session.expected_seconds,
+                stopping=ctx.stopping,
+                seconds=ctx.request.time_limit,
+            )
     return time.monotonic() - started
 
 
@@ -70,8 +81,12 @@ TOOL_PHASES: dict[str, Callable[[Step, Context], Outcome]] = {
 }
 
 
-def _is_heavy(plan: Plan) -> Callable[[Step], bool]:
-    return lambda step: step.phase is Phase.BUILD and plan.packages[step.package].build.backend != "repack"
+def _is_heavy(step: Step, ctx: Context) -> bool:
+    """Tell whether a step compiles without a launcher: such steps take turns, since nothing keeps them apart."""
+    if step.phase is not Phase.BUILD or step.package not in ctx.plan.packages:
+        return False
+    package = ctx.plan.packages[step.package]
+    return package.build.backend != "repack" and launcher_for(package, ctx) is None
 
 
 class _Runner:

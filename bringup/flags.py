@@ -40,6 +40,7 @@ RUN: dict[str, tuple[Any, str]] = {
     "only": ([], "package to build, with what it needs; may be repeated"),
     "jobs": (0, "compilers at the same time; as many as cores and memory allow without it"),
     "memory": (0.0, "GiB of memory to use; 80 percent of what this machine gives without it"),
+    "nice": (0, "niceness of compilers, 1 to 19: others on this machine come first"),
     "time-limit": (0.0, "seconds after which the run stops cleanly; the same command goes on where it stopped"),
     "offline": (False, "use no network: everything has to be in the cache"),
     "mirror": ([], "PREFIX=REPLACEMENT for addresses of git repositories; may be repeated"),
@@ -131,7 +132,7 @@ def request_from(flags: Flags) -> Request:
     user = load_settings(process_environment())
     if installed_bundle():
         flags = flags | bundle_flags()
-    numbers = {name: flags.get(name.replace("-", "_"), 0) for name in ("jobs", "memory", "time-limit")}
+    numbers = {name: flags.get(name.replace("-", "_"), 0) for name in ("jobs", "memory", "nice", "time-limit")}
     if min(numbers.values()) < 0:
         given = " ".join(f"--{name} {value:g}" for name, value in numbers.items())
         msg = f"{given}: none of them can be negative"
@@ -150,6 +151,7 @@ def request_from(flags: Flags) -> Request:
         only=tuple(flags.get("only") or ()),
         jobs=flags.get("jobs") or user.jobs,
         memory_gib=flags.get("memory") or user.memory_gib,
+        nice=flags.get("nice") or user.nice,
         offline=flags.get("offline", False),
         mirrors=(*_pairs("mirror", flags.get("mirror") or ()), *user.mirrors.items()),
         debian_mirror=flags.get("debian_mirror") or user.debian_mirror,

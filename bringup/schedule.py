@@ -1,4 +1,4 @@
-"""Runs the steps of a plan as soon as what they come after is done; steps that compile share the machine in turn."""
+"""Runs the steps of a plan as soon as what they come after is done, those first that most time comes after."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def run_steps(
     work: Callable[[Step], None],
     *,
     heavy: Callable[[Step], bool],
+    seconds_of: Callable[[Step], float] = lambda _step: 1.0,
     stopping: threading.Event,
     seconds: float = 0,
 ) -> None:
@@ -29,7 +30,8 @@ def run_steps(
     Args:
         steps: all steps of the plan; those not to run count as done.
         work: runs one step to its end, or raises.
-        heavy: tells whether a step uses all processors; one of these runs at a time.
+        heavy: tells, when a step could start, whether it uses all processors by itself; one of these runs at a time.
+        seconds_of: tells how long a step will take.
         stopping: set once the run is to end.
         seconds: after which the run is ended; 0 = never.
 
@@ -39,6 +41,7 @@ def run_steps(
     """
     todo = {step.id: step for step in steps if step.decision is Decision.RUN}
     running: dict[concurrent.futures.Future[None], Step] = {}
+    lengths = path_lengths(steps, seconds_of)
     turn = threading.Lock()
     end = time.monotonic() + seconds if seconds else None
 
@@ -56,7 +59,8 @@ def run_steps(
         try:
             while todo or running:
                 started = {step.id for step in running.values()}
-                for step in [step for step in todo.values() if not _waits(step, todo, started)]:
+                ready = [step for step in todo.values() if not _waits(step, todo, started)]
+                for step in sorted(ready, key=lambda step: -lengths[step.id]):
                     running[pool.submit(one, todo.pop(step.id))] = step
                 left = None if end is None else max(0.0, end - time.monotonic())
                 done, _ = concurrent.futures.wait(running, left, return_when=concurrent.futures.FIRST_COMPLETED)
@@ -88,6 +92,22 @@ def _stop(stopping: threading.Event, running: Iterable[concurrent.futures.Future
         _, waiting = concurrent.futures.wait(waiting, timeout=0.1)
         if not waiting:
             return
+
+
+def path_lengths(steps: Sequence[Step], seconds_of: Callable[[Step], float]) -> dict[str, float]:
+    """Return for each step the seconds until the end of the run if all that comes after it starts at once.
+
+    Args:
+        steps: in an order that `after` allows.
+        seconds_of: tells how long a step will take.
+    """
+    lengths: dict[str, float] = {step.id: 0.0 for step in steps}
+    for step in reversed(steps):
+        lengths[step.id] += seconds_of(step) if step.decision is Decision.RUN else 0.0
+        for before in step.after:
+            if before in lengths:
+                lengths[before] = max(lengths[before], lengths[step.id])
+    return lengths
 
 
 def _waits(step: Step, todo: Mapping[str, Step], started: set[str]) -> bool:

@@ -56,6 +56,13 @@ class Session:
                 found.append((step, float(record["seconds"]), str(record["note"])))
         return found
 
+    def expected_seconds(self, step: Step) -> float:
+        """Return how long a step will take, by when it last ran here or what its recipe says."""
+        record = self.state.record(step.id)
+        if record:
+            return float(record["seconds"])
+        return step.seconds / self.context.jobs if step.seconds else 1.0
+
 
 def open_session(request: Request, settings: Settings, reporter: Reporter, *, remote: Remote | None = None) -> Session:
     """Load the data, look at this machine and make the plan; nothing below the build directory is written.
@@ -155,6 +162,7 @@ def _session_for(
         tools=Tools(),
         jobs=request.jobs or machine.cores,
         memory_bytes=memory,
+        gauges=machine.gauges,
     )
     return Session(catalogue=catalogue, context=context, state=state, machine=machine, toolchain=toolchain)
 

@@ -141,6 +141,11 @@ def gc(flags: Flags) -> int | None:
     return commands.gc(settings_from(flags), flags["max_size"])
 
 
+def jobs(flags: Flags) -> int | None:
+    """Show what a running build may use and what it compiles, or change that: --jobs, --memory, --nice."""
+    return commands.jobs(settings_from(flags), flags)
+
+
 def schema(flags: Flags) -> int | None:
     """Make the reference pages and the JSON schemas of the data files; --check only compares."""
     return commands.schema(settings_from(flags), check=flags["check"])
@@ -163,6 +168,12 @@ KNOWLEDGE = {
     "check": (False, "check every entry against its excerpts; the same as no flag"),
     "new": ("", "log of a failure that is not known, to begin an entry from"),
     "id": ("", "id of the new entry; made from the log without it"),
+}
+JOBS = {
+    "target": ("", "target whose build runs, h200-cu130-cp311; not needed if only one does"),
+    "jobs": (0, "compilers at the same time from now on; those that run are not interrupted"),
+    "memory": (0.0, "GiB of memory to use from now on"),
+    "nice": ("", "niceness of compilers from now on, those that run included"),
 }
 DEBUG = {"debug": RUN["debug"]}
 BUILD_DIR = {"build-dir": TARGET["build-dir"]}
@@ -198,6 +209,7 @@ for body, groups in (
     (env, (TARGET, DEBUG)),
     (clean, ({"target": ("", "target to remove, h200-cu130-cp311"), "all": (False, "everything")}, BUILD_DIR, DEBUG)),
     (gc, ({"max-size": ("20G", "size to keep the cache below, 500M or 20G")}, DEBUG)),
+    (jobs, (JOBS, BUILD_DIR, DEBUG)),
     (schema, ({"check": (False, "fail if a file is out of date")}, DEBUG)),
     (test, (TEST, DEBUG)),
     (lint, (DEBUG,)),

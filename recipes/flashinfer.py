@@ -186,6 +186,7 @@ def _generate(ctx: HookContext, options: Options) -> dict[str, Any]:
         "toolchain": "\n".join([ctx.version, archs, *versions]),
         "jobs": ctx.jobs,
         "memory_bytes": ctx.memory_bytes,
+        "gated": "BRINGUP_JOBS" in ctx.env,
         "costs": tomllib.loads(COSTS.read_text())["unit"],
         "options": {
             **{one.name: getattr(options, one.name) for one in fields(Options)},
@@ -202,7 +203,9 @@ def _generate(ctx: HookContext, options: Options) -> dict[str, Any]:
 
 def _environment(ctx: HookContext) -> dict[str, str]:
     """What FlashInfer's generator reads. -objtemp and -s make objects and libraries the same from build to build."""
+    beside = ctx.python.parent / "nvcc"
     return {
+        **({"FLASHINFER_NVCC": str(beside)} if beside.exists() else {}),
         "PYTHONPATH": str(ctx.source),
         "FLASHINFER_WORKSPACE_BASE": str(ctx.work),
         "FLASHINFER_CUDA_ARCH_LIST": ctx.arch["flashinfer"],

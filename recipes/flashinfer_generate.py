@@ -205,7 +205,11 @@ def make_modules(request: Mapping[str, Any]) -> dict[str, Any]:
         spec.write_ninja()
         modules.append(ninja.Module(family, spec.name, Path(spec.ninja_path), request["costs"], moved=moved))
     manifest: dict[str, Any] = ninja.write_build(
-        modules, state, jobs=request["jobs"], budget_mib=request["memory_bytes"] >> 20
+        modules,
+        state,
+        jobs=request["jobs"],
+        budget_mib=request["memory_bytes"] >> 20,
+        gated=request.get("gated", False),
     )
     return manifest
 

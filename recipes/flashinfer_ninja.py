@@ -12,8 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-# ninja says when a unit is done and not when it starts; each command says that itself, into ninja's own output.
-START = "{ echo '@start '$unit >>/proc/$$PPID/fd/1; } 2>/dev/null; "
+# ninja says when a unit is done and not when it starts; each command says that itself, into ninja's own output. Where a
+# launcher makes compilers wait for memory, it is the launcher that says so, once the compiler starts.
+START = (
+    "export BRINGUP_START='@start $unit' BRINGUP_START_TO=/proc/$$PPID/fd/1; "
+    '[ -n "$$BRINGUP_JOBS" ] || { echo "$$BRINGUP_START" >>"$$BRINGUP_START_TO"; } 2>/dev/null; '
+)
 
 
 def unit_cost(costs: Iterable[Mapping[str, Any]], source: str) -> tuple[float, int]:
@@ -143,15 +147,26 @@ def write_if_changed(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def write_build(modules: list[Module], state: Path, *, jobs: int, budget_mib: int) -> dict[str, Any]:
-    """Write one ninja build over all modules that are not finished, below `state`; return what the hook goes by."""
+def write_build(
+    modules: list[Module], state: Path, *, jobs: int, budget_mib: int, gated: bool = False
+) -> dict[str, Any]:
+    """Write one ninja build over all modules that are not finished, below `state`; return what the hook goes by.
+
+    Args:
+        modules: all modules.
+        state: folder for the build.
+        jobs: compilers at the same time.
+        budget_mib: memory for all of them.
+        gated: a launcher makes compilers wait for memory, so that pools are not needed to keep heavy units apart.
+    """
     modules = sorted(modules, key=lambda module: -max(unit["cpu_seconds"] for unit in module.units))
     keys = {module.name: module.key(state) for module in modules}
     pending = [module for module in modules if not module.finished(keys[module.name])]
     sizes = [unit["memory_mib"] for module in pending for unit in module.units]
     limit, heavy, light = pool_depths(sizes, jobs=jobs, budget_mib=budget_mib)
-    lines = ["ninja_required_version = 1.5", "builddir = .", "pool heavy", f"  depth = {heavy}"]
-    lines += ["pool light", f"  depth = {light}"]
+    depths = (0, 0) if gated else (heavy, light)  # 0: no limit
+    lines = ["ninja_required_version = 1.5", "builddir = .", "pool heavy", f"  depth = {depths[0]}"]
+    lines += ["pool light", f"  depth = {depths[1]}"]
     for module in pending:
         path = module.folder / "units.ninja"
         write_if_changed(path, module.ninja_text(keys[module.name], limit))

@@ -16,14 +16,26 @@ from bringup.survey import tool_version
 from bringup.system.environ import process_environment
 from bringup.system.fs import make_dir, point_link
 from bringup.toolchain.facts import FactCache
-from bringup.toolchain.links import link_tools
+from bringup.toolchain.links import link_tools, shadow_make
 
 EPOCH = 1700000000
 GIB = 1 << 30
 
 
+def launcher_for(package: Package, ctx: Context) -> Path | None:
+    """Return the launcher that goes in front of this package's compilers; None where it is built without one."""
+    if ctx.budget is None or ctx.tools.gcc is None or package.build.max_jobs or package.build.backend == "repack":
+        return None
+    return ctx.budget.launcher([ctx.tools.gcc.gcc])
+
+
 def package_jobs(package: Package, ctx: Context) -> int:
-    """Return how many compilers of this package may run: the run's jobs, or fewer where memory sets the limit."""
+    """Return how many compilers of this package may run: the run's jobs, or fewer where memory sets the limit.
+
+    With a launcher in front of them they wait for memory one by one, each for what it needs.
+    """
+    if launcher_for(package, ctx) is not None:
+        return ctx.jobs
     by_memory = (
         int(ctx.memory_bytes / GIB / package.build.memory_per_job_gib) if package.build.memory_per_job_gib else 0
     )
@@ -109,7 +121,11 @@ def _toolchain(package: Package, ctx: Context, place: Path, env: dict[str, str],
         msg = f"{package.name}: the host compiler comes before the build"
         raise PrepareError(msg)
 
-    link_tools(place / "bin", gcc, cuda if package.build.cuda else None, {})
+    launcher = launcher_for(package, ctx)
+    link_tools(place / "bin", gcc, cuda if package.build.cuda else None, {}, launcher=launcher)
+    if launcher is not None and ctx.budget is not None:
+        env |= ctx.budget.environment(package.name, ctx.layout.work(package.name))
+        shadow_make(place / "bin", env)
 
     env |= {"CC": values["cc"], "CXX": values["cxx"]}
     if not package.build.cuda:
@@ -123,6 +139,7 @@ def _toolchain(package: Package, ctx: Context, place: Path, env: dict[str, str],
         "CUDA_PATH": home,
         "CUDA_TOOLKIT_ROOT_DIR": home,
         "CUDACXX": nvcc,
+        "PYTORCH_NVCC": nvcc,  # torch.utils.cpp_extension takes the one in CUDA_HOME without it
         "CMAKE_CUDA_COMPILER": nvcc,
         "CUDAHOSTCXX": values["cxx"],
         "CMAKE_CUDA_HOST_COMPILER": values["cxx"],

@@ -18,6 +18,7 @@ class UserSettings(Table, frozen=True, kw_only=True):
         build_dir: where everything is made.
         jobs: compilers at the same time.
         memory_gib: memory to use.
+        nice: niceness of compilers.
         debian_mirror: address of a Debian mirror.
         mirrors: for git, address prefixes and what to put in their place.
         remote_store: store of wheels that machines share: an address (http, https) or a folder.
@@ -31,6 +32,7 @@ class UserSettings(Table, frozen=True, kw_only=True):
     build_dir: str = ""
     jobs: int = 0
     memory_gib: float = 0
+    nice: int = 0
     debian_mirror: str = ""
     mirrors: dict[str, str] = {}
     remote_store: str = ""

@@ -46,7 +46,8 @@ class Request:
         python: version asked for; "" is the stack's.
         only: packages to build; empty is all.
         jobs: compilers at the same time; 0 = from cores and memory.
-        memory_gib: memory to use; 0 = what the machine or the cgroup gives.
+        memory_gib: memory to use; 0 = what the machine, the cgroup or the Slurm job gives.
+        nice: niceness that compilers are started with.
         offline: use no network.
         mirrors: pairs of URL prefix and replacement, for git.
         debian_mirror: address of a Debian mirror; "" takes the machine's own.
@@ -69,6 +70,7 @@ class Request:
     only: tuple[str, ...] = ()
     jobs: int = 0
     memory_gib: float = 0
+    nice: int = 0
     offline: bool = False
     mirrors: tuple[tuple[str, str], ...] = ()
     debian_mirror: str = ""

@@ -64,6 +64,11 @@ class Layout:
         return self.root / "failure.json"
 
     @property
+    def units(self) -> Path:
+        """What each compiled unit took, one line each."""
+        return self.root / "units.jsonl"
+
+    @property
     def verify_json(self) -> Path:
         """What verification found."""
         return self.root / "verify.json"

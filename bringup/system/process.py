@@ -125,6 +125,12 @@ def tool_seconds() -> float:
     return float(getattr(_waited, "seconds", 0.0))
 
 
+def live() -> tuple[int, ...]:
+    """Return the processes of the commands that are running."""
+    with _live_lock:
+        return tuple(_live)
+
+
 def end_all() -> None:
     """End every command that is still running, with all its children."""
     with _live_lock:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from bringup.system.fs import storage_errors
+from bringup.system.launcher import put_in_front
+from bringup.system.process import run
 from bringup.toolchain.host_compiler import Gcc
 from bringup.toolchain.toolkit import Toolkit
 
 BINUTILS = ("ar", "as", "ld", "nm", "objcopy", "objdump", "ranlib", "readelf", "strip")
 
 
-def link_tools(bin_dir: Path, gcc: Gcc, toolkit: Toolkit | None, tools: Mapping[str, Path]) -> dict[str, Path]:
+COMPILERS = ("gcc", "cc", "g++", "c++", "nvcc")
+
+
+def link_tools(
+    bin_dir: Path, gcc: Gcc, toolkit: Toolkit | None, tools: Mapping[str, Path], *, launcher: Path | None = None
+) -> dict[str, Path]:
     """Make gcc, g++, cc, c++, nvcc and other tools available in `bin_dir`, which goes first on PATH.
 
     Nothing a build starts by its plain name then falls back to the system's. All are symlinks but nvcc: it looks for
@@ -26,6 +35,7 @@ def link_tools(bin_dir: Path, gcc: Gcc, toolkit: Toolkit | None, tools: Mapping[
         gcc: host compiler.
         toolkit: CUDA toolkit; None for builds without CUDA.
         tools: others by name, {"cmake": path, "ninja": path}.
+        launcher: program that goes in front of the compilers; none without it.
 
     Returns:
         What each name points at.
@@ -38,13 +48,17 @@ def link_tools(bin_dir: Path, gcc: Gcc, toolkit: Toolkit | None, tools: Mapping[
     if gcc.tools is not None:
         wanted |= {name: gcc.tools / name for name in BINUTILS if (gcc.tools / name).exists()}
     wanted |= tools
+    if toolkit is not None:
+        wanted["nvcc"] = toolkit.nvcc
     with storage_errors(bin_dir, every=True):
         bin_dir.mkdir(parents=True, exist_ok=True)
         for name, target in wanted.items():
-            _link(bin_dir / name, target)
-        if toolkit is not None:
-            write_script(bin_dir / "nvcc", f'exec {shlex.quote(str(toolkit.nvcc))} "$@"\n')
-            wanted["nvcc"] = toolkit.nvcc
+            if launcher is not None and name.partition("-")[0] in COMPILERS:
+                put_in_front(launcher, bin_dir / name, target)
+            elif name == "nvcc":
+                write_script(bin_dir / name, f'exec {shlex.quote(str(target))} "$@"\n')
+            else:
+                _link(bin_dir / name, target)
     return wanted
 
 
@@ -57,6 +71,38 @@ def write_script(path: Path, body: str) -> None:
     fresh.write_text(text)
     fresh.chmod(0o755)
     fresh.replace(path)
+
+
+def shadow_make(bin_dir: Path, env: Mapping[str, str]) -> None:
+    """Put a script in front of a make that knows no FIFO job server: 4.3 and older stop at the mere mention of one.
+
+    They know the older kind, two inherited descriptors; the script opens the same FIFO as these.
+
+    Args:
+        bin_dir: folder of the environment.
+        env: environment of the build; its PATH is searched for make behind `bin_dir`.
+    """
+    path = os.pathsep.join(part for part in env["PATH"].split(os.pathsep) if Path(part) != bin_dir)
+    found = shutil.which("make", path=path)
+    if found is None:
+        return
+    said = run([found, "--version"], env=env, check=False, what="ask make for its version").output
+    version = re.search(r"GNU Make (\d+)\.(\d+)", said)
+    if version is None or (int(version[1]), int(version[2])) >= (4, 4):
+        return
+    write_script(bin_dir / "make", MAKE.format(make=shlex.quote(found)))
+
+
+MAKE = """# This make knows no FIFO job server, only two inherited descriptors.
+fifo=${{MAKEFLAGS##*--jobserver-auth=fifo:}}
+fifo=${{fifo%% *}}
+if [ -p "$fifo" ]; then
+  exec 8<>"$fifo" 9<>"$fifo"
+  MAKEFLAGS=" -j --jobserver-auth=8,9"
+  export MAKEFLAGS
+fi
+exec {make} "$@"
+"""
 
 
 def _link(link: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from recipe_hooks import load_hook
 
+from bringup.building.unit_history import read_guesses, read_units, write_guesses
 from bringup.config.load import load_toml
 from bringup.errors import BuildError
 from bringup.formats.fatbin import device_code
@@ -23,7 +24,11 @@ from bringup.model.hooks import HookContext, Progress
 from bringup.model.toolchain import CudaRelease
 from bringup.system.downloads import DownloadCache
 from bringup.system.environ import base_environment
-from bringup.system.process import run
+from bringup.system.jobbudget import JobBudget
+from bringup.system.jobcontrol import Control
+from bringup.system.jobserver import JobServer
+from bringup.system.launcher import make_launcher, put_in_front
+from bringup.system.process import live, run
 from bringup.system.pypi import fetch_index_file, find_uv
 from bringup.toolchain.cuda_wheels import provide_wheels
 
@@ -236,6 +241,37 @@ def test_the_whole_set_and_the_large_families_can_be_listed(bench, tmp_path):
         [*(f"{kind} hd{dim}" for kind in kinds for dim in (64, 256)), *fa3, "mla-fa2 bf16", "mla-fa3 bf16"]
     )
     assert len(listed(full=True)) > 500
+
+
+def test_with_the_launcher_the_same_bytes_and_a_record_of_each_unit(bench, built, tmp_path):
+    launcher, why = make_launcher(tmp_path, [Path("/usr/bin/gcc")], base_environment())
+    assert launcher is not None, why
+    programs = bench.python.parent
+    for name, real in (("nvcc", Path(bench.env["CUDA_HOME"], "bin/nvcc")), ("g++", Path("/usr/bin/g++"))):
+        put_in_front(launcher, programs / name, real)
+    (bench.folder / "work").rename(bench.folder / "work-before")
+    said: list[str] = []
+    server = JobServer(Control(jobs=2, memory_bytes=8 << 30), roots=live, say=said.append, parent=tmp_path)
+    write_guesses(server.folder / "guesses", read_guesses(ROOT / "recipes", ["flashinfer"]))
+    budget = JobBudget(server, records=tmp_path / "units.jsonl", cache=tmp_path, env=bench.env, say=said.append)
+    before = dict(bench.env)
+    try:
+        bench.env |= budget.environment("flashinfer", bench.folder)
+        wheels = bench.build(SMALL, "launched")
+        assert server.level() == 1
+    finally:
+        server.close()
+        bench.env = before
+    assert said == []
+    for wheel in wheels:
+        assert wheel.read_bytes() == (bench.folder / "first" / wheel.name).read_bytes()
+    units = list(read_units(budget.records))
+    assert sorted(unit.lang for unit in units) == ["cuda"] * 4 + ["link"] * 2
+    assert [unit.exit for unit in units] == [0] * 6
+    assert min(unit.rss_kib for unit in units if unit.lang == "cuda") > 100 << 10
+    assert {unit.need_mib for unit in units if unit.lang == "cuda"} < set(range(100, 4000))
+    assert bench.progress[-1].done == 4
+    assert any("page: page" in progress.now for progress in bench.progress)
 
 
 COMPILER = """#!/bin/sh

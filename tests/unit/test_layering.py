@@ -39,13 +39,14 @@ ENGINE = TOOLS | {
 # What a command does besides calling the engine. These know each other; nothing below knows them.
 FRONT = {
     "flags", "commands", "listing", "housekeeping", "locking", "developer", "generated", "verification", "bundling",
-    "output",
+    "output", "jobs",
 }  # fmt: skip
 
 # part of bringup -> parts that its modules may import, besides itself
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "model": PURE,
+    "launcher": set(),  # C, compiled by system.launcher
     "formats": PURE,
     "config": DATA,
     "planning": DATA | {"config"},
