@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,11 @@ int main(int argc, char **argv) {
         else if (!strcmp(word, "killed")) { /* as gcc and nvcc tell that a part of theirs was killed, the first time */
             char mark[4096]; struct stat st;
             snprintf(mark, sizeof mark, "%s.died", out);
-            if (stat(mark, &st)) { fclose(fopen(mark, "w")); fputs("fatal error: Killed signal terminated program cc1plus\n", stderr); return (int)value; }
+            if (stat(mark, &st)) {
+                fclose(fopen(mark, "w"));
+                fputs("fatal error: Killed signal terminated program cc1plus\n", stderr);
+                return (int)value;
+            }
         }
     }
     FILE *to = fopen(out, "w");
@@ -91,7 +95,10 @@ class Bench:
         control = Control(
             jobs=jobs, memory_bytes=mib * MIB, usual_mib=dict.fromkeys(("c", "c++", "cuda", "link"), usual), **more
         )
-        roots: Callable[[], list[int]] = lambda: [one.pid for one in self.started if one.poll() is None]
+
+        def roots() -> list[int]:
+            return [one.pid for one in self.started if one.poll() is None]
+
         self.server = JobServer(control, roots=roots, say=self.said.append, parent=self.folder)
         return self.server
 

@@ -239,5 +239,5 @@ def test_guesses_of_the_recipes(tmp_path):
     (tmp_path / "b.units.toml").write_text('[[unit]]\nsource = "*"\ncpu_seconds = 1\nmemory_mib = 30\n')
     assert read_guesses(tmp_path, ["a", "b", "c"]) == [("a", 700, "x/*.o"), ("b", 30, "*")]
     (tmp_path / "b.units.toml").write_text('[[unit]]\nsource = "*"\n')
-    with pytest.raises(ConfigError, match="b.units.toml: KeyError"):
+    with pytest.raises(ConfigError, match=r"b\.units\.toml: KeyError"):
         read_guesses(tmp_path, ["b"])
