@@ -203,9 +203,7 @@ def _generate(ctx: HookContext, options: Options) -> dict[str, Any]:
 
 def _environment(ctx: HookContext) -> dict[str, str]:
     """What FlashInfer's generator reads. -objtemp and -s make objects and libraries the same from build to build."""
-    beside = ctx.python.parent / "nvcc"
     return {
-        **({"FLASHINFER_NVCC": str(beside)} if beside.exists() else {}),
         "PYTHONPATH": str(ctx.source),
         "FLASHINFER_WORKSPACE_BASE": str(ctx.work),
         "FLASHINFER_CUDA_ARCH_LIST": ctx.arch["flashinfer"],

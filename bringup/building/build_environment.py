@@ -139,7 +139,9 @@ def _toolchain(package: Package, ctx: Context, place: Path, env: dict[str, str],
         "CUDA_PATH": home,
         "CUDA_TOOLKIT_ROOT_DIR": home,
         "CUDACXX": nvcc,
-        "PYTORCH_NVCC": nvcc,  # torch.utils.cpp_extension takes the one in CUDA_HOME without it
+        # Without these, torch.utils.cpp_extension and FlashInfer take the one in CUDA_HOME, past our launcher.
+        "PYTORCH_NVCC": nvcc,
+        "FLASHINFER_NVCC": nvcc,
         "CMAKE_CUDA_COMPILER": nvcc,
         "CUDAHOSTCXX": values["cxx"],
         "CMAKE_CUDA_HOST_COMPILER": values["cxx"],

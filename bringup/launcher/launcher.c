@@ -304,14 +304,8 @@ int main(int argc, char **argv) {
     if (!name) { dprintf(2, "bringup: /proc is not mounted\n"); return 127; }
     *name++ = 0;
     snprintf(link, sizeof link, "%s/.behind/%s", self, name);
-    if (readlink(link, real, sizeof real - 1) > 0) {
-        argv[0] = real;
-        char *wrap = getenv("BRINGUP_WRAP"); /* a compiler cache, which calls this program for what it does not have */
-        if (wrap && *wrap && getenv("BRINGUP_JOBS") && !getenv("BRINGUP_INSIDE") && is_unit(argv) && lang != 3) {
-            char **more = calloc((size_t)argc + 2, sizeof *more);
-            if (more) { more[0] = wrap; memcpy(more + 1, argv, (size_t)argc * sizeof *argv); execvp(wrap, more); }
-        }
-    } else if (argc > 1) argv++;
+    if (readlink(link, real, sizeof real - 1) > 0) argv[0] = real;
+    else if (argc > 1) argv++;
     else { dprintf(2, "usage: %s COMPILER ARGUMENT...\n", name); return 2; }
     const char *dir = getenv("BRINGUP_JOBS"), *flags = getenv("MAKEFLAGS"), *auth = flags ? strstr(flags, "--jobserver-auth=fifo:") : NULL;
     package = getenv("BRINGUP_PACKAGE") ? getenv("BRINGUP_PACKAGE") : "";

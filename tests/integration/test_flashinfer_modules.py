@@ -256,7 +256,7 @@ def test_with_the_launcher_the_same_bytes_and_a_record_of_each_unit(bench, built
     budget = JobBudget(server, records=tmp_path / "units.jsonl", cache=tmp_path, env=bench.env, say=said.append)
     before = dict(bench.env)
     try:
-        bench.env |= budget.environment("flashinfer", bench.folder)
+        bench.env |= {**budget.environment("flashinfer", bench.folder), "FLASHINFER_NVCC": str(programs / "nvcc")}
         wheels = bench.build(SMALL, "launched")
         assert server.level() == 1
     finally:
