@@ -262,7 +262,7 @@ def test_heavy_units_come_first_in_a_pool_of_their_own(tmp_path):
     assert heavy < light
     assert text[heavy:].splitlines()[1:3] == ["  unit = demo: k kernel mask 1", "  pool = heavy"]
     assert text[light:].splitlines()[1:3] == ["  unit = demo: small", "  pool = light"]
-    assert "@start '$unit" in text
+    assert "BRINGUP_START='@start $unit'" in text
     assert "-o $out && echo abc123 >$out.key" in text
 
 

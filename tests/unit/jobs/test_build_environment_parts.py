@@ -1,0 +1,106 @@
+"""How builds get to the budget: compilers behind the launcher, old makes kept alive, order by time to the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from bringup.model.plan import Decision, Phase, Step
+from bringup.schedule import path_lengths, run_steps
+from bringup.system.jobbudget import JobBudget
+from bringup.toolchain.host_compiler import Gcc
+from bringup.toolchain.links import link_tools, shadow_make
+
+
+def gcc_of(scripted: Path) -> Gcc:
+    return Gcc(major=12, version="12.2.0", gcc=scripted, gxx=scripted, identity="gcc-x")
+
+
+def test_compilers_are_behind_the_launcher_and_come_out_again(tmp_path, launcher, scripted):
+    place = tmp_path / "bin"
+    link_tools(place, gcc_of(scripted), None, {"ninja": scripted}, launcher=launcher)
+    for name in ("gcc", "g++", "cc", "c++", "gcc-12", "g++-12"):
+        assert (place / name).read_bytes() == launcher.read_bytes()
+        assert (place / ".behind" / name).readlink() == scripted
+        said = subprocess.run([place / name, "--version"], env={}, capture_output=True, text=True, check=True).stdout
+        assert said == "scripted 1.0\n"
+    assert (place / "ninja").readlink() == scripted
+    before = (place / "g++").stat().st_ino
+    link_tools(place, gcc_of(scripted), None, {}, launcher=launcher)
+    assert (place / "g++").stat().st_ino == before, "build systems see no change"
+    link_tools(place, gcc_of(scripted), None, {})
+    assert (place / "g++").readlink() == scripted
+
+
+OLD_MAKE = """#!/bin/sh
+case $1 in --version) echo "GNU Make {version}"; exit;; esac
+echo "$MAKEFLAGS"; read -r line <&8 && echo "$line"
+"""
+
+
+def test_an_old_make_gets_the_pipe_as_descriptors(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "sys").mkdir()
+    make, pipe = tmp_path / "sys/make", tmp_path / "pipe"
+    make.write_text(OLD_MAKE.format(version="4.3"))
+    make.chmod(0o755)
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)
+    os.write(end, b"+\n")
+    env = {"PATH": f"{tmp_path}/bin:{tmp_path}/sys:/usr/bin:/bin", "MAKEFLAGS": f" -j4 --jobserver-auth=fifo:{pipe}"}
+    shadow_make(tmp_path / "bin", env)
+    said = subprocess.run(
+        ["make"], executable=tmp_path / "bin/make", env=env, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == " -j --jobserver-auth=8,9\n+\n"
+    os.close(end)
+
+
+@pytest.mark.parametrize("version", ["4.4", "4.4.1", "5.0"])
+def test_a_make_that_knows_fifos_is_left_alone(tmp_path, version):
+    (tmp_path / "sys").mkdir()
+    (tmp_path / "sys/make").write_text(OLD_MAKE.format(version=version))
+    (tmp_path / "sys/make").chmod(0o755)
+    shadow_make(tmp_path / "bin", {"PATH": f"{tmp_path}/sys:/usr/bin:/bin"})
+    assert not (tmp_path / "bin").exists()
+
+
+def test_without_a_c_compiler_there_is_no_launcher_and_it_is_said_once(bench, tmp_path):
+    said: list[str] = []
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho 'no such thing' >&2; exit 1\n")
+    broken.chmod(0o755)
+    budget = JobBudget(bench.serve(), records=bench.records, cache=tmp_path, env={}, say=said.append)
+    assert budget.launcher([broken]) is None
+    assert budget.launcher([broken]) is None
+    assert said == ["no launcher for compilers, packages are built one after another: no such thing"]
+
+
+def step(name: str, *after: str, decision: Decision = Decision.RUN) -> Step:
+    return Step(
+        package=name, phase=Phase.BUILD, decision=decision, why="", fingerprint="",
+        after=tuple(f"{one}:build" for one in after),
+    )  # fmt: skip
+
+
+SECONDS = {"a": 1.0, "b": 5.0, "c": 2.0, "d": 4.0, "e": 100.0}
+
+
+def test_time_to_the_end_is_that_of_the_longest_way():
+    steps = [step("a"), step("b", "a"), step("c", "a"), step("d", "c"), step("e", decision=Decision.REUSE)]
+    lengths = path_lengths(steps, lambda one: SECONDS[one.package])
+    assert lengths == {"a:build": 7.0, "b:build": 5.0, "c:build": 6.0, "d:build": 4.0, "e:build": 0.0}
+
+
+def test_of_what_is_ready_the_longest_way_starts_first():
+    started: list[str] = []
+    steps = [step("a"), step("b"), step("c"), step("d", "c")]
+    run_steps(
+        steps, lambda one: started.append(one.package), heavy=lambda _: True,
+        seconds_of=lambda one: SECONDS[one.package], stopping=threading.Event(),
+    )  # fmt: skip
+    assert started[:2] == ["c", "b"], "c has 2 and 4 before it, b 5"
