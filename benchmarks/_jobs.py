@@ -1,11 +1,8 @@
-"""What the benchmarks of the job budget share: ninja, a server with launchers, memory cgroups, result files."""
+"""What the benchmarks of the job budget share: ninja, a server with launchers, memory cgroups."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 import os
-import platform
 import resource
 import signal
 import subprocess
@@ -15,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -153,25 +150,6 @@ def cpu_seconds() -> float:
     """Return user and system seconds of all children that were waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def write_result(name: str, results: Any, out: Path, versions: Mapping[str, str]) -> None:
-    """Write a result file."""
-    document = {
-        "schema": 1,
-        "name": name,
-        "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"),
-        "machine": {
-            "cores": len(os.sched_getaffinity(0)),
-            "load_1min": round(os.getloadavg()[0], 1),
-            "system": platform.platform(),
-        },
-        "versions": {"python": platform.python_version(), "ninja": NINJA.partition("==")[2], **versions},
-        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-        "results": results,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def first_line(argv: Sequence[str | Path]) -> str:

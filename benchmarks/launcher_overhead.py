@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import _jobs
+from _common import write_result
 
 COMPILER = r"""
 #include <stdio.h>
@@ -70,7 +71,7 @@ def main() -> None:
         print(f"{kind:<9}{results[kind]['wall_s']:7.1f}  {results[kind]['cpu_s']:7.1f}")
     print(f"ratio    {results['wall_ratio']:7.3f}  {results['cpu_ratio']:7.3f}")
     print(f"median of the pairs' ratios: {results['median_pair']:.3f}")
-    _jobs.write_result("launcher-overhead", results, options.out, {})
+    write_result("launcher-overhead", {"ninja": _jobs.NINJA}, results, options.out)
 
 
 def measure(folder: Path, ninja: Path, options: argparse.Namespace) -> dict[str, object]:

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import _jobs
+from _common import write_result
 
 from bringup.building.unit_history import read_guesses, read_units, write_guesses
 
@@ -140,6 +141,13 @@ def run_rule(rule: str, folder: Path, lines: list[str], ninja: Path, options: ar
     return result
 
 
+def nvcc_version(nvcc: Path) -> str:
+    """Return "V13.0.88"."""
+    said = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"V[0-9.]+", said)
+    return found[0] if found else said
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--state", type=Path, required=True)
@@ -163,10 +171,9 @@ def main() -> None:
             results[rule] = run_rule(rule, folder, lines, ninja, options)
             print(f"{rule:<14}", {key: value for key, value in results[rule].items() if key != "units"}, flush=True)
             shutil.rmtree(folder)
-            versions = {"nvcc": _jobs.first_line([real, "--version"]), "gcc": _jobs.first_line(["g++", "--version"])}
-            _jobs.write_result(
-                "memory-admission", {"limit_mib": options.limit_mib, "rules": results}, options.out, versions
-            )
+            versions = {"ninja": _jobs.NINJA, "nvcc": nvcc_version(real), "gcc": _jobs.first_line(["g++", "--version"])}
+            found = {"limit_mib": options.limit_mib, "rules": results}
+            write_result("memory-admission", versions, found, options.out)
 
 
 if __name__ == "__main__":

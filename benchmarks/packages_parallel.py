@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import _jobs
+from _common import write_result
 
 HEADERS = "#include <regex>\n#include <map>\n#include <string>\n"
 SMALL = 'bool f{n}(const std::string &s) {{ return std::regex_match(s, std::regex("a{n}*")); }}\n'
@@ -93,8 +94,8 @@ def main() -> None:
     for kind, median in medians.items():
         median["ratio"] = round(median["wall_s"] / first, 3)
         print(f"{kind:<14} {median['wall_s']:7.1f} s  {median['ratio']:.2f}  {median['peak_mb']:6} MB")
-    versions = {"gcc": _jobs.first_line(["g++", "--version"])}
-    _jobs.write_result("packages-parallel", {"medians": medians, "rounds": rounds}, options.out, versions)
+    versions = {"ninja": _jobs.NINJA, "gcc": _jobs.first_line(["g++", "--version"])}
+    write_result("packages-parallel", versions, {"medians": medians, "rounds": rounds}, options.out)
 
 
 if __name__ == "__main__":

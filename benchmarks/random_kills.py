@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import _jobs
+from _common import write_result
 
 from bringup.system.jobtable import read_table
 
@@ -168,7 +169,7 @@ def main() -> None:
         "slowest_recovery_s": round(run.slowest, 2), "said": len(budget.said),
     }  # fmt: skip
     print(results)
-    _jobs.write_result("random-kills", results, options.out, {})
+    write_result("random-kills", {"ninja": _jobs.NINJA}, results, options.out)
     if wrong:
         raise SystemExit(1)
 
