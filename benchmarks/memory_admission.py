@@ -35,8 +35,8 @@ from _common import write_result
 from bringup.building.unit_history import read_guesses, read_units, write_guesses
 
 UNITS = (
-    ("*_sm90", "batch_prefill_sm90_kernel_mask_1.cu"),
-    ("*_sm90", "batch_prefill_sm90_kernel_mask_0.cu"),
+    ("*_sm90", "batch_prefill_paged_sm90_kernel_mask_1.cu"),
+    ("*_sm90", "batch_prefill_paged_sm90_kernel_mask_0.cu"),
     ("*_sm90", "batch_prefill_sm90.cu"),
     ("*f16qk_False", "batch_prefill_paged_kernel_mask_0.cu"),
     ("*f16qk_False", "batch_prefill_paged_kernel_mask_1.cu"),

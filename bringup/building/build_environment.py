@@ -24,7 +24,7 @@ GIB = 1 << 30
 
 def launcher_for(package: Package, ctx: Context) -> Path | None:
     """Return the launcher that goes in front of this package's compilers; None where it is built without one."""
-    if ctx.budget is None or ctx.tools.gcc is None or package.build.max_jobs or package.build.backend == "repack":
+    if ctx.budget is None or ctx.tools.gcc is None or package.build.backend == "repack":
         return None
     return ctx.budget.launcher([ctx.tools.gcc.gcc])
 

@@ -34,6 +34,11 @@ class Client:
     jobs_flag: str = ""
 
 
+def can_count() -> bool:
+    """Tell whether this kernel lists the children of a process (CONFIG_PROC_CHILDREN); nearly all do."""
+    return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").exists()
+
+
 def find_clients(roots: Iterable[int], pipe: Path) -> list[Client]:
     """Return the clients among the processes below `roots`, themselves included."""
     ticks = os.sysconf("SC_CLK_TCK")

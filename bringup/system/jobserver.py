@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bringup.system.jobclients import UNCOUNTED, Client, find_clients
+from bringup.system.jobclients import UNCOUNTED, Client, can_count, find_clients
 from bringup.system.jobcontrol import Control, read_control, write_control
 from bringup.system.jobledger import Ledger, Sample
 from bringup.system.jobtable import change_debt, create_table, drop_entries, read_table
@@ -60,6 +60,7 @@ class JobServer:
         self._end = os.open(self.pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._ledger = Ledger(tokens=control.jobs - 1)
         self._told: set[int] = set()
+        self._counts = can_count()
         self._stop = threading.Event()
         self._put(control.jobs - 1)
         self._thread = threading.Thread(target=self._watch, name="jobserver", daemon=True)
@@ -106,7 +107,7 @@ class JobServer:
                 children={client.pid: client.children for client in clients if client.takes_part},
                 donated=sum(entry.donated for entry in entries),
                 owed=debt,
-                sure=not any(client.name in UNCOUNTED for client in clients),
+                sure=self._counts and not any(client.name in UNCOUNTED for client in clients),
             )
         )
         if change > 0:
