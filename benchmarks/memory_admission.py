@@ -1,9 +1,9 @@
 """The same heavy nvcc units under a memory limit: how many compilers at a time, by which rule, and who is killed.
 
     python benchmarks/memory_admission.py --state BUILD/h200-cu130-cp311/work/flashinfer/build/<hash>
-        --site SITE_PACKAGES [--limit-mib 5120] [--rules naive-j8,...] [--out benchmarks/results/memory-admission.json]
+        --site SITE_PACKAGES [--limit-mib 3072] [--rules naive-j8,...] [--out benchmarks/results/memory-admission.json]
 
-The units are of FlashInfer, as its build has left them: Hopper prefill (fa3, 3.5 GB each) and smaller ones. `--site` is
+The units are of FlashInfer, as its build has left them: two of the Hopper prefill (fa3, 1.7 GB) and six smaller ones. `--site` is
 a site-packages folder with apache-tvm-ffi. Every rule compiles all of them from nothing in a memory cgroup of this
 size, where the kernel kills as it does in a container or a Slurm job. Rules:
 
@@ -35,17 +35,16 @@ from _common import write_result
 from bringup.building.unit_history import read_guesses, read_units, write_guesses
 
 UNITS = (
-    ("*_sm90", "batch_prefill_paged_sm90_kernel_mask_1.cu"),
-    ("*_sm90", "batch_prefill_paged_sm90_kernel_mask_0.cu"),
+    ("*_sm90", "batch_prefill_sm90_jit_binding.cu"),
     ("*_sm90", "batch_prefill_sm90.cu"),
+    ("*f16qk_False", "batch_prefill_jit_binding.cu"),
     ("*f16qk_False", "batch_prefill_paged_kernel_mask_0.cu"),
     ("*f16qk_False", "batch_prefill_paged_kernel_mask_1.cu"),
     ("*f16qk_False", "batch_prefill_ragged_kernel_mask_0.cu"),
     ("*f16qk_False", "batch_prefill.cu"),
-    ("batch_decode*", "batch_decode.cu"),
     ("batch_decode*", "batch_decode_kernel.cu"),
 )
-LARGEST_MIB = 3550
+LARGEST_MIB = 1700  # recipes/flashinfer.units.toml
 
 
 def read_variables(text: str) -> dict[str, str]:
@@ -152,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--site", type=Path, required=True)
-    parser.add_argument("--limit-mib", type=int, default=5120)
+    parser.add_argument("--limit-mib", type=int, default=3072)
     parser.add_argument("--rules", default="bringup,memory/N,static-j2,naive-j8,ninja-default")
     parser.add_argument("--out", type=Path, default=_jobs.ROOT / "benchmarks/results/memory-admission.json")
     options = parser.parse_args()
