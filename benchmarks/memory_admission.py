@@ -3,9 +3,9 @@
     python benchmarks/memory_admission.py --state BUILD/h200-cu130-cp311/work/flashinfer/build/<hash>
         --site SITE_PACKAGES [--limit-mib 3072] [--rules naive-j8,...] [--out benchmarks/results/memory-admission.json]
 
-The units are of FlashInfer, as its build has left them: two of the Hopper prefill (fa3, 1.7 GB) and six smaller ones. `--site` is
-a site-packages folder with apache-tvm-ffi. Every rule compiles all of them from nothing in a memory cgroup of this
-size, where the kernel kills as it does in a container or a Slurm job. Rules:
+The units are of FlashInfer, as its build has left them: two of the Hopper prefill (fa3, 1.7 GB) and six smaller ones.
+`--site` is a site-packages folder with apache-tvm-ffi. Every rule compiles all of them from nothing in a memory cgroup
+of this size, where the kernel kills as it does in a container or a Slurm job. Rules:
 
     naive-j8       ninja -j8
     ninja-default  ninja, which takes the processors + 2

@@ -21,6 +21,8 @@ import pytest
 from gitserver import GitServer, free_port, git_http
 from sample_data import ROOT, Sample, make_patch, write_data
 
+from bringup.building.unit_history import read_units
+
 CUDA_HOME = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda-13.0"))
 pytestmark = [
     pytest.mark.network,
@@ -130,6 +132,14 @@ def test_built_with_the_toolchain_of_the_target(built: Pipeline):
     assert Path(nvcc).is_relative_to(target)
     assert Path(host).is_relative_to(target)
     assert arch == "9.0a"
+
+
+def test_every_compiler_stood_behind_the_launcher(built: Pipeline):
+    (records,) = built.build_dir.glob("h200-*/units.jsonl")
+    units = list(read_units(records))
+    assert {unit.package for unit in units} >= {"minicuda", "miniext", "minikernels"}
+    assert {(unit.package, unit.lang) for unit in units} >= {("minicuda", "cuda"), ("minikernels", "cuda")}
+    assert {unit.exit for unit in units} == {0}
 
 
 def test_extension_was_built_against_our_package(built: Pipeline):
