@@ -145,7 +145,7 @@ def plan(request: Request, settings: Settings, *, json: bool, why: str) -> int |
     if json:
         print_json(session.plan.document())
     else:
-        print(as_typed("\n".join(plan_lines(session.plan, why=why))))
+        print(as_typed("\n".join([*plan_lines(session.plan, why=why), f"  limits: {limits_text(session)}"])))
     return None
 
 

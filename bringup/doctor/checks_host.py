@@ -146,7 +146,9 @@ def memory(facts: Facts) -> Verdict:
         seen = f"{free:.1f} of {have:.0f} GiB are free; one compiler of {heaviest.recipe.name} takes {need:g} GiB"
         return bad(seen, only_warn=True, values=values)
     jobs = min(facts.host.cores, int(have * 0.8 / need))
-    return good(f"{have:.0f} GiB for {facts.host.cores} cores: {jobs} compilers of {heaviest.recipe.name} at a time")
+    limit = {"cgroup": " (limit of the cgroup)", "Slurm": " (limit of the Slurm job)"}.get(facts.host.memory_from, "")
+    name = heaviest.recipe.name
+    return good(f"{have:.0f} GiB{limit} for {facts.host.cores} cores: {jobs} of {name}'s largest compilers at a time")
 
 
 @check("host.limits")

@@ -59,6 +59,7 @@ class Host:
         nproc: limit of processes, soft.
         memlock: limit of locked memory in bytes, soft.
         shm_bytes: size of /dev/shm; 0 if there is none.
+        memory_from: what sets the memory: "host", "cgroup" or "Slurm".
         in_container: runs in Docker, Podman or Kubernetes.
         loadable: libraries by name, and whether the system's loader finds them.
     """
@@ -72,6 +73,7 @@ class Host:
     nproc: int
     memlock: int
     shm_bytes: int
+    memory_from: str = "host"
     in_container: bool = False
     loadable: Mapping[str, bool] = field(default_factory=dict)
 

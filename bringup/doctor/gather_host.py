@@ -40,6 +40,7 @@ def gather_host(places: Places) -> Host:
         cores=machine.cores,
         memory_bytes=machine.memory_bytes,
         available_bytes=machine.available_bytes,
+        memory_from=machine.memory_from,
         glibc=glibc_version(),
         nofile=_limit(resource.RLIMIT_NOFILE),
         nproc=_limit(resource.RLIMIT_NPROC),
