@@ -253,7 +253,7 @@ def diagnose(flags: dict[str, Any]) -> int | None:
     if flags["json"]:
         print_json(answers[0] if len(answers) == 1 else answers)
     else:
-        print("\n\n".join(render(answer) for answer in answers))
+        print("\n\n".join(render(answer, brief=flags["brief"]) for answer in answers))
     return exit_code(answers)
 
 

@@ -197,7 +197,11 @@ for body, groups in (
     (
         diagnose,
         (
-            {"log": ([], "log file; a plain argument is the same"), "last": (False, "the log that was written last")},
+            {
+                "log": ([], "log file; a plain argument is the same"),
+                "last": (False, "the log that was written last"),
+                "brief": (False, "root line, known issue and the first two fixes only"),
+            },
             ABOUT, BUILD_DIR, JSON, DEBUG,
         ),
     ),

@@ -48,6 +48,8 @@ _LINK_CAUSE = re.compile(r"The above exception was the direct cause of")
 _LINK_CONTEXT = re.compile(r"During handling of the above exception")
 _TRACEBACK_OR_LINK = re.compile(r"Traceback \(most|The above exception|During handling of")
 MESSAGE = 12
+_NESTED = "Traceback (most recent call last):"
+_COMPILERS = frozenset({"gcc", "edg", "compiler", "ptxas", "ld", "nvrtc"})
 _CAUSED_BY = re.compile(r"(?:Caused by|cause):\s*(.*)")
 _IMPORT_ERROR = re.compile(r"(?:\w+\.)*(?:ImportError|ModuleNotFoundError|OSError: lib\S+\.so)\b")
 _INSIDE_CMAKE = re.compile(
@@ -141,6 +143,8 @@ def _traceback(hit: Hit, shape: Shape) -> Candidate | None:
         if _indent(line.body) > base or line.core.startswith(("File ", "[Previous line repeated")):
             continue
         if _EXCEPTION.match(line.core):
+            if line.core.endswith(_NESTED):  # the message of this exception is a traceback of its own
+                continue
             return _exception(hit, shape, no, line)
         strangers += 1
         if strangers > 3:
@@ -170,10 +174,18 @@ def _message(found: Candidate, *, bare: bool) -> None:
             or _TRACEBACK_OR_LINK.match(line.core)
             or (line.core and classify(line.core) and not bare)
         ):
+            _yield_to_compiler(found, line)
             return
         found.end = no
         if bare and line.core and found.no == named and found.line.core.endswith(":"):
             found.no, found.line, bare = no, line, False
+
+
+def _yield_to_compiler(found: Candidate, line: Line) -> None:
+    """Where an exception only hands on what a compiler said, the compiler's line is the cause."""
+    error = classify(line.core)
+    if found.line.core.endswith(":") and error is not None and error.name in _COMPILERS:
+        found.weight = Weight.WRAPPER
 
 
 def _link_before(hit: Hit) -> str:

@@ -68,7 +68,9 @@ def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Score
     """Return the possible roots, best first; empty where nothing failed."""
     alive, dealt_with = _alive(evidence)
     if alive and max(found.weight for found in alive) <= Weight.VAGUE:
-        alive = sorted((*alive, *dealt_with), key=lambda found: found.no)  # it did fail, so what seemed harmless counts
+        over = dealt_with and max((at for at, _ in evidence.successes), default=0) > max(found.no for found in alive)
+        # Where no success came later it did fail, so what seemed harmless counts.
+        alive = [] if over else sorted((*alive, *dealt_with), key=lambda found: found.no)
     scored = [_score(found, index) for index, found in enumerate(alive)]
     scored = _chains(scored)
     matches = _outranked(_usable(evidence, lines))

@@ -10,12 +10,17 @@ from bringup.diagnose.text import printable
 WIDTH = 100
 
 
-def render(diagnosis: Diagnosis) -> str:
-    """Return the diagnosis as text of several lines, the answer first."""
+def render(diagnosis: Diagnosis, *, brief: bool = False) -> str:
+    """Return the diagnosis as text of several lines, the answer first; `brief`: without surroundings and cause."""
     name = "standard input" if diagnosis.log == "-" else printable(diagnosis.log)
     if diagnosis.status is Status.CLEAN:
         return f"{name}: no failure found in {diagnosis.lines} lines"
     best, *others = diagnosis.findings
+    if brief:
+        root = f"  > {printable(best.line.strip(), 160)}"
+        return "\n".join(
+            [_headline(name, best), root, *(_wrap("  fix: ", printable(text, 1000)) for text in best.fix[:2])]
+        )
     parts = [_headline(name, best), _excerpt(best), *_explanation(best)]
     if others:
         parts.append("also seen:")

@@ -104,11 +104,11 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("traceback", Weight.STRONG, Category.RUNTIME, r"(?:\+ )?(?:Exception Group )?Traceback \(most recent call last\)"),
     ("interpreter", Weight.STRONG, Category.RUNTIME, r"Fatal Python error: "),
     ("exception", Weight.GENERAL, Category.RUNTIME, r"(?:\w{1,60}\.){0,8}[A-Z]\w{0,80}(?:Error|Exception|OutOfResources|NotFound)(?:: |:?$)"),
-    ("usage", Weight.GENERAL, Category.LAUNCH, r"[\w./-]{1,100}: error: (?:argument|unrecognized|the following|ambiguous|invalid choice|too few)"),
+    ("usage", Weight.GENERAL, Category.LAUNCH, r"[\w./-]{1,100}(?: [\w-]{1,40}){0,3}: error: (?:argument|unrecognized|the following|ambiguous|invalid choice|too few)"),
     # --- packages
     ("resolver", Weight.STRONG, Category.INSTALL, r"(?:error: )?No solution found when resolving"),
     ("pip", Weight.NONE, Category.INSTALL, r"ERROR: pip's dependency resolver does not currently"),
-    ("pip", Weight.STRONG, Category.INSTALL, r"ERROR: (?:Could not find a version|Cannot install|ResolutionImpossible|Package '|THESE PACKAGES|Could not install packages|Directory|.{0,200}not a supported wheel|Hash|In --require-hashes|Invalid|Could not open)"),
+    ("pip", Weight.STRONG, Category.INSTALL, r"(?:Could not find a version that satisfies|ERROR: (?:Could not find a version|Cannot install|ResolutionImpossible|Package '|THESE PACKAGES|Could not install packages|Directory|.{0,200}not a supported wheel|Hash|In --require-hashes|Invalid|Could not open))"),
     ("apt", Weight.GENERAL, Category.INSTALL, r"E: \S"),
     ("npm", Weight.GENERAL, Category.INSTALL, r"npm (?:ERR!|error) "),
     # --- Rust

@@ -41,7 +41,7 @@ _PREFIX = re.compile(
 _STREAMS = ("docker", "compose", "rank", "mpi", "ray", "srun", "tp")
 _LOGGER = re.compile(
     rf"(?P<a>DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\s+(?:\d\d-\d\d|{_DATE})[ T]{_TIME}\s+(?:\[[^\]]{{1,120}}\]\s?)?"
-    r"|(?P<b>[DIWEF])\d{4}\s\d\d:\d\d:\d\d[.\d]*\s+\d+\s[\w./<>-]{1,120}:\d+\]\s?"
+    r"|(?P<b>[DIWEF])\d{4}\s\d\d:\d\d:\d\d[.\d]*\s+\d+\s[\w./<>-]{1,200}:\d+\]\s?(?:\[\d+/\d+\w*\]\s?)?"
     r"|\[(?P<c>[DIWEF])\d{3,4}\s\d\d:\d\d:\d\d[^\]]{0,100}\]\s?"
     r"|(?P<d>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s{1,4}(?=\[|[a-z_.]{2,60}:\s)"
     r"|\[(?P<e>DEBUG|INFO|WARNING|ERROR|CRITICAL|debug|info|warning|error)\]:?\s"
