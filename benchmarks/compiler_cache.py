@@ -50,8 +50,8 @@ class Checkout:
     out: Path
 
 
-def flashinfer_units(work: Path, cuda: Path) -> list[Unit]:
-    """Return the compilations of some modules as FlashInfer's ninja files say them."""
+def flashinfer_units(work: Path) -> list[Unit]:
+    """Return the compilations of some modules as FlashInfer's ninja files say them, wherever they were written."""
     (state,) = [path.parent for path in (work / "build").glob("*/modules")]
     units = []
     for module in MODULES:
@@ -64,17 +64,19 @@ def flashinfer_units(work: Path, cuda: Path) -> list[Unit]:
                 continue
             words = shlex.split(line)
             program = "nvcc" if words[0].endswith("nvcc") else "g++"
+            output = words[words.index("-o") + 1]
             text = "\0".join(words[1:])
             # The build environment under both of its names.
             text = re.sub(r"[^\0]*/(?:build/env|buildenvs/[^/\0]+)/bin/(?:gcc|g\+\+)(?=\0)", "g++-12", text)
             text = re.sub(r"[^\0]*/(?:build/env|buildenvs/[^/\0]+)/lib/python[0-9.]+/site-packages", "{site}", text)
-            text = (
-                text.replace(str(state), "{state}")
-                .replace(str(work / "source"), "{source}")
-                .replace(str(cuda), "{cuda}")
-            )
-            output = words[words.index("-o") + 1]
-            text = text.replace(output.replace(str(state), "{state}"), "{out}/" + f"{module}-{Path(output).name}")
+            text = text.replace(output, "{out}/" + f"{module}-{Path(output).name}")
+            wrote = {
+                "state": output.partition("/modules/")[0],
+                "source": next(word.removesuffix("/csrc") for word in words if word.endswith("/csrc")),
+                "cuda": next(word.removesuffix("/include/cccl") for word in words if word.endswith("/include/cccl")),
+            }
+            for name, folder in wrote.items():
+                text = text.replace(folder + "/", "{" + name + "}/")
             units.append(Unit(name=f"{module}/{Path(output).name}", compiler=program, words=tuple(text.split("\0"))))
     return units
 
@@ -84,12 +86,15 @@ def pytorch_units(tree: Path) -> list[Unit]:
     listed = subprocess.run(
         ["ninja", "-t", "commands", "lib/libc10.so"], cwd=tree / "build", check=True, capture_output=True, text=True
     )
-    lines = [line for line in listed.stdout.splitlines() if re.search(r" -c \S*/c10/\S+\.cpp$", line)]
+    sized = []
+    for line in listed.stdout.splitlines():
+        found = re.search(r" -c (\S*)/(c10/\S+\.cpp)$", line)
+        if found:
+            sized.append(((tree / found[2]).stat().st_size, found[2], line.replace(found[1] + "/", "{tree}/")))
     units = []
-    for line in sorted(lines, key=lambda one: -Path(one.split()[-1]).stat().st_size)[:C10]:
-        text = "\0".join(shlex.split(line)[1:]).replace(str(tree), "{tree}")
-        text = text.replace("c10/CMakeFiles/c10.dir/", "{out}/")
-        units.append(Unit(name=f"c10/{Path(line.split()[-1]).name}", compiler="g++", words=tuple(text.split("\0"))))
+    for _, name, line in sorted(sized, reverse=True)[:C10]:
+        words = [word.replace("c10/CMakeFiles/c10.dir/", "{out}/") for word in shlex.split(line)[1:]]
+        units.append(Unit(name=name, compiler="g++", words=tuple(words)))
     return units
 
 
@@ -241,6 +246,7 @@ def checkout(folder: Path, flashinfer: Path, cuda: Path, site: Path, tree: Path)
                 (target / part).parent.mkdir(parents=True, exist_ok=True)
                 subprocess.run(["cp", "-al", path / part, target / part], check=True)
         places[name] = target.parent if name == "site" else target
+    (folder / "out").mkdir(parents=True)
     return Checkout(places=places, out=folder / "out")
 
 
@@ -270,7 +276,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     env = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", "")}
-    nvcc_units = flashinfer_units(args.flashinfer, args.cuda)
+    nvcc_units = flashinfer_units(args.flashinfer)
     groups = {"FlashInfer": nvcc_units, "PyTorch c10": pytorch_units(args.pytorch)}
     results: dict[str, Any] = {}
     versions = {"nvcc": timed([args.cuda / "bin/nvcc", "--version"])["output"].split()[-1]}
@@ -290,8 +296,9 @@ def main() -> int:
                 cache = make(folder / f"cache-{len(results)}")
                 results[group][cache.name] = measure(cache, units, here, there)
                 shutil.rmtree(cache.folder, ignore_errors=True)
+                print(group, cache.name, "done", flush=True)
+            print(show(results), flush=True)
     write_result("compiler-cache", versions, results, args.out)
-    print(show(results))
     return 0
 
 

@@ -27,7 +27,7 @@ class TargetState:
         self._layout = layout
         self._store = store
         self._known: dict[str, tuple[Lookup, bool]] = {}
-        self._entries: list[Entry] | None = None
+        self._newest: dict[str, Entry] | None = None
 
     def wheel(self, fingerprint: str) -> tuple[bool, str]:
         """Tell whether this store or the remote one has whole wheels of this fingerprint, and what to say about it."""
@@ -42,6 +42,11 @@ class TargetState:
         entry = self._look_up(fingerprint)[0].entry
         return entry.interface if entry else ""
 
+    def changed_headers(self, fingerprint: str) -> Mapping[str, str]:
+        """Return the machine's headers that went into the wheels of this fingerprint and are others now."""
+        entry = self._look_up(fingerprint)[0].entry
+        return self._store.changed_headers(entry) if entry else {}
+
     def _look_up(self, fingerprint: str) -> tuple[Lookup, bool]:
         """Ask the stores once for each fingerprint."""
         if fingerprint not in self._known:
@@ -50,9 +55,9 @@ class TargetState:
 
     def last_build(self, package: str) -> tuple[Mapping[str, Any], float] | None:
         """Return inputs and wall seconds of the newest build of a package."""
-        if self._entries is None:
-            self._entries = self._store.entries()  # read once: a store may have thousands
-        newest = next((one for one in self._entries if one.package == package), None)
+        if self._newest is None:  # read once: a store may have thousands
+            self._newest = {entry.package: entry for entry in reversed(self._store.entries())}
+        newest = self._newest.get(package)
         return (newest.inputs, newest.seconds) if newest else None
 
     def done(self, step_id: str, fingerprint: str) -> bool:

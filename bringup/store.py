@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -64,6 +65,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         date: when it was built, ISO 8601.
         interface: hash of what is seen of it by packages that are built against it; "" where none is.
         alias: the fingerprint holds binary interfaces instead of fingerprints of other packages.
+        outside: SHA-256 by path of the machine's own headers that were compiled in.
     """
 
     schema: int
@@ -76,6 +78,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     date: str
     interface: str = ""
     alias: bool = False
+    outside: dict[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,6 +174,26 @@ class Store:
                 write_atomic(mark, seen)
         return ""
 
+    def changed_headers(self, entry: Entry) -> dict[str, str]:
+        """Return those of the machine's headers that were compiled in and are others now, with SHA-256 ("" if gone).
+
+        They are read again only if their times changed.
+        """
+        if not entry.outside:
+            return {}
+        mark, started = self.folder(entry.fingerprint) / ".outside.checked", now_ns()
+        stamps = [stamp(path) for path in entry.outside]
+        seen = hashlib.sha256(repr(stamps).encode()).hexdigest()
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if mark.read_text() == seen:
+                return {}
+        now = {path: sha256_of(Path(path)) if Path(path).is_file() else "" for path in entry.outside}
+        changed = {path: one for path, one in now.items() if one != entry.outside[path]}
+        if not changed and mark.parent.is_dir() and all(rested(one, started) for one in stamps):
+            with contextlib.suppress(BringupError, OSError):
+                write_atomic(mark, seen)
+        return changed
+
     def remove(self, fingerprint: str) -> None:
         """Remove an entry."""
         remove_tree(self.folder(fingerprint))
@@ -187,6 +210,7 @@ class Store:
         date: str,
         interface: str = "",
         alias: bool = False,
+        outside: Mapping[str, str] | None = None,
     ) -> Lookup:
         """Copy wheels into a new entry and return it; an entry that is there and whole already wins."""
         there = self.lookup(fingerprint)
@@ -213,6 +237,7 @@ class Store:
             date=date,
             interface=interface,
             alias=alias,
+            outside=dict(outside or {}),
         )
         return self._enter(fresh, entry)
 
@@ -229,6 +254,7 @@ class Store:
             seconds=entry.seconds,
             date=date,
             interface=entry.interface,
+            outside=entry.outside,
         )
 
     def available(self, fingerprint: str) -> tuple[Lookup, bool]:

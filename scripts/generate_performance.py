@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from performance_reuse import SECTIONS
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
 PAGE = ROOT / "docs/performance.md"
@@ -94,6 +96,10 @@ def page() -> str:
     for name, section in (("h200-levels", levels), ("build-kernels", main_job), ("diagnose", diagnose)):
         if (RESULTS / f"{name}.json").is_file():
             lines += section()
+    for name, (title, table) in SECTIONS.items():
+        if (RESULTS / f"{name}.json").is_file():
+            document = read(name)
+            lines += [*head(document, title), *table(document["results"])]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -54,6 +54,10 @@ def check_catalogue(
         yield from _check_cuda(release)
     for recipe in recipes.values():
         yield from _check_recipe(recipe, recipes, gpus, patches, files, exists)
+    try:
+        graphlib.TopologicalSorter({one.name: one.needs for one in recipes.values()}).prepare()
+    except graphlib.CycleError as exc:
+        yield Problem(file=f"recipes/{exc.args[1][0]}.toml", key="needs", text=f"circle: {' -> '.join(exc.args[1])}")
     for stack in stacks.values():
         yield from _check_stack(stack, recipes, cuda, pythons, files, exists)
     known = {f"{recipe.name}/{version.version}" for recipe in recipes.values() for version in recipe.versions}
@@ -152,11 +156,6 @@ def _check_recipe(
     if recipe.build.backend == "hook" and f"recipes/{recipe.name.replace('-', '_')}.py" not in files:
         text = f"backend is hook, but recipes/{recipe.name.replace('-', '_')}.py does not exist"
         yield Problem(file=file, key="build.backend", text=text)
-    try:
-        graphlib.TopologicalSorter({one.name: one.needs for one in recipes.values()}).prepare()
-    except graphlib.CycleError as exc:
-        if recipe.name == exc.args[1][0]:
-            yield Problem(file=file, key="needs", text=f"circle: {' -> '.join(exc.args[1])}")
 
 
 def _check_version(

@@ -15,6 +15,8 @@ from bringup.building.build_environment import build_environment, fill, package_
 from bringup.building.cmake_cache import refresh_stale
 from bringup.building.compiler_cache import report_of, wanted, with_compiler_cache
 from bringup.building.configure import check_parts, configure, generate
+from bringup.building.outside import VARIABLE as OUTSIDE_VARIABLE
+from bringup.building.outside import list_file, outside_headers
 from bringup.building.recipe_hooks import load_hook, make_hook_context
 from bringup.building.same_interface import adopt_same_interface, alias_of
 from bringup.building.unit_log import launcher_environment
@@ -24,10 +26,10 @@ from bringup.formats.archive import ArchiveError
 from bringup.formats.interface import wheel_interface
 from bringup.formats.wheel import WheelName, check_wheel, pack_wheel
 from bringup.model.plan import Package, Step
-from bringup.planning.fingerprint import Fingerprint
+from bringup.planning.fingerprint import HEADERS, Fingerprint
 from bringup.store import Lookup
 from bringup.system import process
-from bringup.system.fs import make_dir, remove_tree
+from bringup.system.fs import make_dir, remove_tree, write_atomic
 
 KILLED = re.compile(
     r"\bKilled\b|signal 9|SIGKILL|exit (?:code|status) 137|died due to signal 9|cannot allocate memory", re.IGNORECASE
@@ -63,6 +65,7 @@ def run(package: Package, step: Step, ctx: Context, *, inputs: Mapping[str, Any]
     seconds = time.monotonic() - started
     _check(package, wheels, step, ctx)
     found = _keep(package, step, ctx, wheels, inputs, seconds)
+    remove_tree(built_for(package, ctx))
     names = ", ".join(f"{wheel.name} ({wheel.stat().st_size / (1 << 20):.1f} MiB)" for wheel in found.wheels)
     facts: dict[str, Any] = {"jobs": jobs}
     cached = report_of(package, step, ctx)
@@ -79,6 +82,7 @@ def _keep(
     """Enter the wheels into the stores, under their fingerprint and, where they have one, their second key."""
     interface = _interface(package, wheels, ctx)
     alias = alias_of(package, ctx)
+    outside = outside_headers(package, ctx) if package.build.backend != "repack" else {}
     kept = Lookup()
     for own in filter(None, (alias, Fingerprint(value=step.fingerprint, inputs=inputs))):
         kept = ctx.store.add(
@@ -91,6 +95,7 @@ def _keep(
             date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             interface=interface,
             alias=own is alias,
+            outside=outside,
         )
         if kept.entry is None:
             msg = f"{package.name}: the wheel did not survive its way into the store: {kept.problem}"
@@ -118,6 +123,8 @@ def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -
     if package.build.backend == "repack":
         return [pack_wheel(source, out, local=local)]
     env = with_compiler_cache(package, step, ctx, build_environment(package, step, ctx, jobs))
+    env[OUTSIDE_VARIABLE] = str(list_file(package, ctx))
+    remove_other_build(package, source / getattr(package.source, "subdirectory", ""), step, ctx)
     check_parts(package, source)
     for line in refresh_stale(package, source, env, ctx):
         ctx.reporter.line(f"{package.name}: {line}")
@@ -157,6 +164,30 @@ def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -
                 out, *settings, folder]  # fmt: skip
     process.run(argv, env=env, cwd=folder, log=log, what=what)
     return sorted(out.glob("*.whl"))
+
+
+def remove_other_build(package: Package, folder: Path, step: Step, ctx: Context) -> None:
+    """Remove what a build with other flags, compilers or headers left behind.
+
+    setuptools takes every object that is newer than its source, whatever it was compiled with; only what was
+    interrupted goes on. What CMake and ninja build stays, where the recipe names its caches (`fresh`): they compare
+    command lines, and the caches are checked. They go by times of headers, though, and a package manager installs
+    headers with old ones.
+    """
+    mark = built_for(package, ctx)
+    interrupted = mark.is_file() and mark.read_text() == step.fingerprint
+    headers = HEADERS in ctx.plan.inputs[package.name] and not interrupted
+    if headers or not (interrupted or package.build.fresh):
+        remove_tree(folder / "build")
+        remove_tree(list_file(package, ctx))
+    if headers and package.build.backend == "hook":
+        remove_tree(ctx.layout.work(package.name) / "build")
+    write_atomic(mark, step.fingerprint)
+
+
+def built_for(package: Package, ctx: Context) -> Path:
+    """Return the file that says what an unfinished build was for."""
+    return ctx.layout.work(package.name) / "built-for"
 
 
 def _check(package: Package, wheels: list[Path], step: Step, ctx: Context) -> None:

@@ -14,6 +14,9 @@ from bringup.model.plan import Package, Target
 # Raised when the way wheels are made changes, so that older ones are not taken for what this version would build.
 LAYOUT = 1
 
+# Topic of headers outside of sources and toolchain that are others than in the first build.
+HEADERS = "headers of this machine"
+
 # Keys of a source that say where it is, how big or why, not what it is.
 _NOT_CONTENT = ("size", "tag", "why")
 

@@ -11,6 +11,7 @@ from bringup.model.plan import Decision, Package, Phase, Plan, Request, Step, Ta
 from bringup.model.stack import Stack
 from bringup.planning.closure import needed_packages
 from bringup.planning.fingerprint import (
+    HEADERS,
     Fingerprint,
     Identities,
     alias_inputs,
@@ -66,6 +67,9 @@ class State(Protocol):
     def interface(self, fingerprint: str) -> str:
         """Return the hash of the binary interface of the wheels of this fingerprint; "" if it is not known."""
 
+    def changed_headers(self, fingerprint: str) -> Mapping[str, str]:
+        """Return the machine's headers that went into the wheels of this fingerprint and are others now, by hash."""
+
     def last_build(self, package: str) -> tuple[Mapping[str, Any], float] | None:
         """Return inputs and wall seconds of the newest build of a package, if there is one."""
 
@@ -97,7 +101,7 @@ def make_plan(
         state: what is there.
     """
     arch = arch_lists(target.gpu, packages)
-    prints = wheel_fingerprints(target, packages, toolchain.identities, lock, hooks, arch)
+    prints = wheel_fingerprints(target, packages, toolchain.identities, lock, hooks, arch, state)
     wanted = _wanted(request, packages)
     if not target.gpu.accelerator:
         toolchain = replace(toolchain, cuda=Tool(identity="", ready=True, why="nothing is compiled for a GPU"))
@@ -149,6 +153,7 @@ def wheel_fingerprints(
     lock: Lock | None,
     hooks: Mapping[str, Sequence[str]],
     arch: Mapping[str, str],
+    state: State,
 ) -> dict[str, Fingerprint]:
     """Return the fingerprint of every package that is built, in build order."""
     prints: dict[str, Fingerprint] = {}
@@ -169,8 +174,22 @@ def wheel_fingerprints(
             against=against,
             hook=hooks.get(name, ()),
         )
-        prints[name] = fingerprint(inputs)
+        prints[name] = with_headers(fingerprint(inputs), state)
     return prints
+
+
+def with_headers(own: Fingerprint, state: State) -> Fingerprint:
+    """Return a fingerprint that also holds those headers of the machine that changed since its wheels were built.
+
+    Which headers a build reads is known only after it: so they are no input of the first build, and an input of all
+    that follow once one of them is another.
+    """
+    changed: dict[str, str] = {}
+    found = own
+    while new := {path: one for path, one in state.changed_headers(found.value).items() if changed.get(path) != one}:
+        changed |= new
+        found = fingerprint({**own.inputs, HEADERS: dict(sorted(changed.items()))})
+    return found
 
 
 def wheel_aliases(packages: Mapping[str, Package], prints: Mapping[str, Fingerprint], state: State) -> dict[str, str]:

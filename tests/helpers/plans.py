@@ -28,6 +28,10 @@ class Known:
         self.builds: dict[str, tuple[Mapping[str, Any], float]] = {}
         self.steps: dict[str, str] = {}
         self.interfaces: dict[str, str] = {}
+        self.headers: dict[str, dict[str, str]] = {}
+
+    def changed_headers(self, fingerprint: str) -> Mapping[str, str]:
+        return self.headers.get(fingerprint, {})
 
     def interface(self, fingerprint: str) -> str:
         return self.interfaces.get(fingerprint, "")

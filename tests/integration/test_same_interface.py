@@ -72,3 +72,54 @@ def test_another_interface_builds_what_is_downstream(program: Program):
     change(program, 'FLAG = "2"', 'FLAG = "3"')
     program.run("build")
     assert compiled(program) == ["alpha", "beta"] * 3
+
+
+STALE = """
+import os, pathlib
+made = pathlib.Path("build/object")
+if not made.exists():
+    made.parent.mkdir()
+    made.write_text(os.environ.get("FLAG", ""))
+VALUE = made.read_text()
+"""
+
+
+def test_objects_of_other_flags_are_not_taken(tmp_path: Path):
+    """setuptools takes what it finds in build/, whatever it was compiled with."""
+    recipe = local_recipe(tmp_path / "src", "alpha", during_build=STALE, env={"FLAG": "1"})
+    program = Program.at(tmp_path, write_data(tmp_path / "data", recipe))
+    program.run("build")
+    change(program, 'FLAG = "1"', 'FLAG = "2"')
+    program.run("build")
+    assert program.python("import alpha; print(alpha.VALUE)") == "2"
+
+
+OUTSIDE = """
+import os, pathlib
+header = pathlib.Path({header!r})
+with open(os.environ["SUNPRO_DEPENDENCIES"], "a") as listed:
+    listed.write(f"a.o: {{header}}\\n")
+made = pathlib.Path("build/object")
+if not made.exists():
+    made.parent.mkdir(exist_ok=True)
+    made.write_text(header.read_text())
+VALUE = made.read_text()
+"""
+
+
+def test_a_header_of_the_machine_that_was_compiled_in_counts(tmp_path: Path):
+    (tmp_path / "usr").mkdir()
+    header = tmp_path / "usr/some.h"
+    header.write_text("1")
+    recipe = local_recipe(tmp_path / "src", "alpha", during_build=OUTSIDE.format(header=str(header)))
+    program = Program.at(tmp_path, write_data(tmp_path / "data", recipe))
+    program.run("build")
+    assert program.plan()["alpha:build"][0] == "reuse"
+    header.write_text("2")
+    decision, why = program.plan()["alpha:build"]
+    assert (decision, why) == ("run", "changed since the last build: headers of this machine")
+    program.run("build")
+    assert program.python("import alpha; print(alpha.VALUE)") == "2"
+    assert program.plan()["alpha:build"][0] == "reuse"
+    header.write_text("1")
+    assert program.plan()["alpha:build"][0] == "reuse"

@@ -178,6 +178,19 @@ def test_what_changed_is_shown_with_both_values(world: World):
     ]
 
 
+def test_header_of_the_machine_that_was_compiled_in_counts_once_it_is_another(world: World):
+    before = built(world).plan()
+    world.known.headers[before.fingerprints["alpha"]] = {"/usr/include/x.h": "1"}
+    plan = world.plan()
+    assert plan.step("alpha:build").why == "changed since the last build: headers of this machine"
+    assert plan.environment != before.environment
+    world.known.carry_out(plan)
+    assert world.plan().step("alpha:build").decision == "reuse"
+    world.known.headers[plan.fingerprints["alpha"]] = {"/usr/include/y.h": "2"}
+    again = world.plan()
+    assert again.inputs["alpha"]["headers of this machine"] == {"/usr/include/x.h": "1", "/usr/include/y.h": "2"}
+
+
 def test_pin_that_is_neutral_rebuilds_nothing(tmp_path: Path):
     build = 'requires = ["tool", "wheel"]\nneutral = ["tool"]'
     world = World(tmp_path, Recipe(name="alpha", build=build), lock=True)

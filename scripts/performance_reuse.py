@@ -1,0 +1,108 @@
+"""Sections of docs/performance.md on reuse: caches, store, change detection, scaling; for generate_performance.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def rows(head: Sequence[str], cells: Sequence[Sequence[object]]) -> list[str]:
+    """Return a table in markdown."""
+    lines = [head, ["---"] * len(head), *cells]
+    return [f"| {' | '.join(str(cell) for cell in line)} |" for line in lines] + [""]
+
+
+def compiler_cache(results: dict[str, Any]) -> list[str]:
+    """Return the table of compiler caches: seconds, times faster than without one, hits."""
+    lines: list[str] = []
+    for group, found in results.items():
+        none = found["none"]["wall_s"]
+        cells: list[list[object]] = [["none", f"{none:.1f}", "1x", ""]]
+        for name, runs in found.items():
+            if name in ("units", "none"):
+                continue
+            for run, one in runs.items():
+                if "failed" in one:
+                    cells.append([f"{name}, {run}", "failed", "", ""])
+                    continue
+                ratio = none / one["wall_s"]
+                cells.append(
+                    [f"{name}, {run}", f"{one['wall_s']:.2f}", f"{ratio:.1f}x", f"{one['hits']} of {one['asked']}"]
+                )
+        lines += [f"{found['units']} units of {group}, one after another:", ""]
+        lines += rows(["cache, run", "seconds", "against none", "hits"], cells)
+    return [
+        *lines,
+        "moved: sources, generated files and toolkit lie in other folders than in the cold run. ccache is handed",
+        "FlashInfer's long names of -MD and -MF in short, without which it keeps nothing.",
+        "",
+    ]
+
+
+def peers_noop(results: dict[str, Any]) -> list[str]:
+    """Return the table of whole runs, with ratios to bringup."""
+    ours = results["bringup"]
+    cells = []
+    for name, one in results.items():
+        parts = [f"{one[part]['wall_s']:.2f} ({one[part]['wall_s'] / ours[part]['wall_s']:.2f}x)" for part in one]
+        cells.append([name, *parts, f"{one['no-op']['cpu_s']:.2f}"])
+    return [
+        *rows(["tool", "cold, s", "no-op, s", "--version, s", "CPU s of the no-op"], cells),
+        "fromager also builds the build backends from source. About three seconds of its no-op it waits for its own",
+        "embedded index server; its CPU seconds hold none of that. uv's no-op only looks at the environment, where the",
+        "packages are installed already.",
+        "",
+    ]
+
+
+def change_detection(results: dict[str, Any]) -> list[str]:
+    """Return who has a new result after a change."""
+    changes = list(next(iter(results.values())))
+    cells = [[name, *(found[what] for what in changes)] for name, found in results.items()]
+    return [
+        *rows(["tool", *changes], cells),
+        "What the second result holds: `new` with the change, `OLD` without it; `same` where nothing changed. For pip,",
+        "uv and ccache, which know no patches, the source tree is edited. ccache is asked by pip without its cache.",
+        "",
+    ]
+
+
+def store_restore(results: dict[str, Any]) -> list[str]:
+    """Return the table of restores."""
+    base = results["bringup"]["restore"]["wall_s"]
+    cells = []
+    for name in ("bringup", "uv"):
+        one = results.get(name)
+        if one:
+            seconds = one["restore"]["wall_s"]
+            steps = one["restore"].get("install_s", "")
+            cells.append([name, f"{one['cold']['wall_s']:.1f}", f"{seconds:.2f}", f"{seconds / base:.2f}x", steps])
+    lines = rows(["tool", "first time, s", "fresh environment, s", "ratio", "install steps alone, s"], cells)
+    if "large wheel" in results:
+        one = results["large wheel"]
+        parts = ", ".join(f"{name} {seconds:g} s" for name, seconds in one["seconds"].items())
+        lines += [f"The store with one wheel of {one['mib']} MiB: {parts}.", ""]
+    return lines
+
+
+def scaling(results: dict[str, Any]) -> list[str]:
+    """Return the table by number of recipes, with milliseconds for each."""
+    names = list(next(iter(results.values()))["seconds"])
+    cells = []
+    for size, one in results.items():
+        parts = [f"{one['seconds'][name]:.2f} ({one['seconds'][name] / int(size) * 1000:.1f})" for name in names]
+        cells.append([size, one["steps"], *parts, one["peak_mib"]])
+    return [
+        *rows(["recipes", "steps", *names, "peak MiB"], cells),
+        "Seconds, and in brackets milliseconds for each recipe. Filling the store waits for the disk for each entry.",
+        "",
+    ]
+
+
+SECTIONS = {
+    "compiler-cache": ("Compiler caches on real units", compiler_cache),
+    "peers-noop": ("The same sdists with other tools", peers_noop),
+    "change-detection": ("Who notices a change", change_detection),
+    "store-restore": ("A fresh environment from what was built before", store_restore),
+    "scaling": ("Planning and store with many recipes", scaling),
+}
