@@ -90,10 +90,59 @@ def diagnose() -> list[str]:
     return [*lines, ""]
 
 
+def rows(results: dict[str, Any], keys: tuple[str, ...], heading: str) -> list[str]:
+    """Return a table with a line for each entry of `results`."""
+    lines = [f"| {heading} | {' | '.join(key.replace('_', ' ') for key in keys)} |", "|---" * (len(keys) + 1) + "|"]
+    return lines + [
+        f"| {name} | {' | '.join(str(one.get(key, '')) for key in keys)} |" for name, one in results.items()
+    ]
+
+
+def launcher() -> list[str]:
+    """Return the section on what the launcher costs."""
+    document = read("launcher-overhead")
+    found = document["results"]
+    lines = head(document, "What the launcher costs")
+    lines += rows({kind: found[kind] for kind in ("bare", "launched")}, ("wall_s", "cpu_s"), f"{found['units']} units")
+    ratios = f"wall {found['wall_ratio']:.3f}, CPU {found['cpu_ratio']:.3f}, median of pairs {found['median_pair']:.3f}"
+    return [*lines, "", f"Ratios: {ratios}.", ""]
+
+
+def memory() -> list[str]:
+    """Return the section on compilers under a memory limit."""
+    document = read("memory-admission")
+    found = document["results"]
+    lines = head(document, f"Heavy units with {found['limit_mib']} MiB of memory")
+    return [*lines, *rows(found["rules"], ("wall_s", "cpu_s", "peak_mb", "kills", "left"), "rule"), ""]
+
+
+def packages() -> list[str]:
+    """Return the section on two packages at once."""
+    document = read("packages-parallel")
+    lines = head(document, "Two independent packages")
+    return [*lines, *rows(document["results"]["medians"], ("wall_s", "cpu_s", "peak_mb", "ratio"), "way"), ""]
+
+
+def kills() -> list[str]:
+    """Return the section on builds whose processes are killed."""
+    document = read("random-kills")
+    found = document["results"]
+    text = (
+        f"{found['kills']} processes of {found['builds']} builds were killed at random; {found['results_wrong']} of "
+        f"them ended with other files than an undisturbed one. The job server was whole again after "
+        f"{found['slowest_recovery_s']} s at the latest."
+    )
+    return [*head(document, "Random kills"), text, ""]
+
+
 def page() -> str:
     """Return the page."""
     lines = ["# Performance", "", "Made by scripts/generate_performance.py from benchmarks/results; do not edit.", ""]
-    for name, section in (("h200-levels", levels), ("build-kernels", main_job), ("diagnose", diagnose)):
+    sections = (
+        ("h200-levels", levels), ("build-kernels", main_job), ("diagnose", diagnose), ("launcher-overhead", launcher),
+        ("memory-admission", memory), ("packages-parallel", packages), ("random-kills", kills),
+    )  # fmt: skip
+    for name, section in sections:
         if (RESULTS / f"{name}.json").is_file():
             lines += section()
     for name, (title, table) in SECTIONS.items():

@@ -86,6 +86,17 @@ def read_units(path: Path, *, run: str = "") -> Iterator[Unit]:
                 yield unit
 
 
+def totals(units: Sequence[Unit]) -> dict[str, float]:
+    """Return how many units were compiled and what that took: seconds of processors and of waiting, MiB at most."""
+    return {
+        "count": sum(unit.attempt == 1 for unit in units),
+        "compiled_again": sum(unit.attempt > 1 for unit in units),
+        "cpu_seconds": round(sum(unit.cpu for unit in units), 1),
+        "waited_seconds": round(sum(unit.wait for unit in units), 1),
+        "peak_mib": max((unit.rss_kib >> 10 for unit in units), default=0),
+    }
+
+
 def key_hash(key: str) -> int:
     """Return FNV-1a of a key, as the launcher computes it."""
     value = 1469598103934665603

@@ -19,6 +19,7 @@ from bringup.building.outside import VARIABLE as OUTSIDE_VARIABLE
 from bringup.building.outside import list_file, outside_headers
 from bringup.building.recipe_hooks import load_hook, make_hook_context
 from bringup.building.same_interface import adopt_same_interface, alias_of
+from bringup.building.unit_history import read_units, totals
 from bringup.building.unit_log import launcher_environment
 from bringup.context import Context, Outcome
 from bringup.errors import BringupError, BuildError, VerifyError
@@ -73,7 +74,22 @@ def run(package: Package, step: Step, ctx: Context, *, inputs: Mapping[str, Any]
         names, facts["compiler_cache"] = f"{names}; {cached}", cached.facts()
         if cached.unshared:
             ctx.reporter.line(f"warning: {package.name}: compiler results were not shared: {cached.unshared}")
+    facts |= _compiled(package, ctx)
     return Outcome(note=names, outputs=found.wheels, facts=facts)
+
+
+def _compiled(package: Package, ctx: Context) -> dict[str, Any]:
+    """Return what the compilers of this step took, and say which units had to be compiled again."""
+    if ctx.budget is None:
+        return {}
+    units = [unit for unit in read_units(ctx.layout.units, run=ctx.budget.run) if unit.package == package.name]
+    for unit in units:
+        if unit.attempt > 1:
+            peak = unit.rss_kib / (1 << 20)
+            ctx.reporter.line(
+                f"{package.name}: {unit.name} was killed for memory and compiled again alone ({peak:.1f} GiB)"
+            )
+    return {"units": totals(units)} if units else {}
 
 
 def _keep(

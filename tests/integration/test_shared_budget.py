@@ -51,4 +51,9 @@ def test_independent_packages_are_built_at_the_same_time_under_one_budget(progra
     units = {unit.package: unit for unit in read_units(records)}
     assert sorted(units) == ["alpha", "gamma"]
     assert {(unit.lang, unit.exit, unit.name) for unit in units.values()} == {("c", 0, "alpha.c"), ("c", 0, "gamma.c")}
+    for name in ("alpha", "gamma"):
+        (record,) = program.build_dir.glob(f"*/records/{name}.build.json")
+        facts = json.loads(record.read_text())["facts"]["units"]
+        assert (facts["count"], facts["compiled_again"]) == (1, 0)
+        assert facts["peak_mib"] > 5
     assert not list(program.build_dir.glob("*/jobs.json"))
