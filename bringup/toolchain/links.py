@@ -83,14 +83,14 @@ def shadow_make(bin_dir: Path, env: Mapping[str, str]) -> None:
         env: environment of the build; its PATH is searched for make behind `bin_dir`.
     """
     path = os.pathsep.join(part for part in env["PATH"].split(os.pathsep) if Path(part) != bin_dir)
-    found = shutil.which("make", path=path)
-    if found is None:
-        return
-    said = run([found, "--version"], env=env, check=False, what="ask make for its version").output
-    version = re.search(r"GNU Make (\d+)\.(\d+)", said)
-    if version is None or (int(version[1]), int(version[2])) >= (4, 4):
-        return
-    write_script(bin_dir / "make", MAKE.format(make=shlex.quote(found)))
+    for name in ("make", "gmake"):  # CMake looks for gmake first
+        found = shutil.which(name, path=path)
+        if found is None:
+            continue
+        said = run([found, "--version"], env=env, check=False, what="ask make for its version").output
+        version = re.search(r"GNU Make (\d+)\.(\d+)", said)
+        if version is not None and (int(version[1]), int(version[2])) < (4, 4):
+            write_script(bin_dir / name, MAKE.format(make=shlex.quote(found)))
 
 
 MAKE = """# This make knows no FIFO job server, only two inherited descriptors.

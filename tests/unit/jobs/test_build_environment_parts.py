@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -42,10 +43,11 @@ echo "$MAKEFLAGS"; read -r line <&8 && echo "$line"
 """
 
 
-def test_an_old_make_gets_the_pipe_as_descriptors(tmp_path):
+@pytest.mark.parametrize("name", ["make", "gmake"])
+def test_an_old_make_gets_the_pipe_as_descriptors(tmp_path, name):
     (tmp_path / "bin").mkdir()
     (tmp_path / "sys").mkdir()
-    make, pipe = tmp_path / "sys/make", tmp_path / "pipe"
+    make, pipe = tmp_path / "sys" / name, tmp_path / "pipe"
     make.write_text(OLD_MAKE.format(version="4.3"))
     make.chmod(0o755)
     os.mkfifo(pipe)
@@ -53,11 +55,26 @@ def test_an_old_make_gets_the_pipe_as_descriptors(tmp_path):
     os.write(end, b"+\n")
     env = {"PATH": f"{tmp_path}/bin:{tmp_path}/sys:/usr/bin:/bin", "MAKEFLAGS": f" -j4 --jobserver-auth=fifo:{pipe}"}
     shadow_make(tmp_path / "bin", env)
-    said = subprocess.run(
-        ["make"], executable=tmp_path / "bin/make", env=env, capture_output=True, text=True, check=True
-    )
+    program = tmp_path / "bin" / name
+    said = subprocess.run([program], env=env, capture_output=True, text=True, check=True)
     assert said.stdout == " -j --jobserver-auth=8,9\n+\n"
     os.close(end)
+
+
+def test_this_machines_make_builds_with_the_pipe(tmp_path, bench):
+    """Whatever its version: make 4.3 stops at the mere mention of a FIFO."""
+    if shutil.which("make", path="/usr/bin:/bin") is None:
+        pytest.skip("no make here")
+    bench.serve(jobs=3)
+    rules = "all: a b c d\n" + "".join(f"{one}:\n\ttouch {one}\n" for one in "abcd")
+    (tmp_path / "Makefile").write_text(rules)
+    (tmp_path / "front").mkdir()
+    env = bench.env | {"PATH": f"{tmp_path}/front:/usr/bin:/bin"}
+    shadow_make(tmp_path / "front", env)
+    program = shutil.which("make", path=env["PATH"])
+    subprocess.run([program, "-C", tmp_path], env=env, check=True, capture_output=True)
+    assert all((tmp_path / one).exists() for one in "abcd")
+    assert bench.server.level() == 2
 
 
 @pytest.mark.parametrize("version", ["4.4", "4.4.1", "5.0"])
@@ -65,7 +82,7 @@ def test_a_make_that_knows_fifos_is_left_alone(tmp_path, version):
     (tmp_path / "sys").mkdir()
     (tmp_path / "sys/make").write_text(OLD_MAKE.format(version=version))
     (tmp_path / "sys/make").chmod(0o755)
-    shadow_make(tmp_path / "bin", {"PATH": f"{tmp_path}/sys:/usr/bin:/bin"})
+    shadow_make(tmp_path / "bin", {"PATH": f"{tmp_path}/sys"})
     assert not (tmp_path / "bin").exists()
 
 
