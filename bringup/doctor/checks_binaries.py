@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from bringup.doctor.facts import Facts
 from bringup.doctor.model import Verdict, bad, good, skip
 from bringup.doctor.registry import check, listed
@@ -48,7 +51,18 @@ def libraries(facts: Facts) -> Verdict:
 @check("environment.abi")
 def abi(facts: Facts) -> Verdict:
     """Name symbols that extensions want and this torch does not have."""
-    return _of(facts, "abi", values={"torch": facts.site.torch if facts.site else ""})
+    verdict = _of(facts, "abi", values={"torch": facts.site.torch if facts.site else ""})
+    side = _string_side(verdict.seen)
+    return replace(verdict, seen=f"{verdict.seen} ({side})") if side else verdict
+
+
+def _string_side(text: str) -> str:
+    """Return which of g++'s two kinds of std::string the missing symbols are of, if they tell."""
+    if re.search(r"\b_Z\w*__cxx11", text):
+        return "the new C++ ABI, _GLIBCXX_USE_CXX11_ABI=1, which this torch was not built with"
+    if re.search(r"\b_Z\w*(?:[RP]K?|E)Ss", text):
+        return "the old C++ ABI, _GLIBCXX_USE_CXX11_ABI=0, which this torch was not built with"
+    return ""
 
 
 @check("environment.native-code")

@@ -509,6 +509,25 @@ def kernels_built_for_another_abi(machine):
     kernels(machine, undefined=(TORCH_SYMBOL, "_ZN3c1013MessageLoggerC1E"))
 
 
+@fault("environment.abi", "sgl-kernel-common-ops-undefined-symbol", site=True, touches=["sgl_kernel"],
+       says="old C++ ABI")  # fmt: skip
+def kernels_built_with_the_old_abi(machine):
+    kernels(machine, undefined=(TORCH_SYMBOL, "_ZN3c106detail14torchCheckFailEPKcS2_jRKSs"))
+
+
+@fault("environment.abi", "sgl-kernel-common-ops-undefined-symbol", site=True, touches=["sgl_kernel"],
+       says="new C++ ABI")  # fmt: skip
+def kernels_built_with_the_new_abi(machine):
+    symbol = "_ZN3c106detail14torchCheckFailEPKcS2_jRKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
+    kernels(machine, undefined=(TORCH_SYMBOL, symbol))
+
+
+@fault("environment.combinations", "cuda-compiler-and-headers-incompatible", site=True, touches=["nvcc"],
+       says="nvidia-cuda-nvcc 13.3.33")  # fmt: skip
+def nvcc_of_a_newer_release(machine):
+    machine.dist("nvidia-cuda-nvcc", "13.3.33")
+
+
 @fault("environment.libraries", "libnvrtc-so-12-missing", site=True, touches=["sgl_kernel"], says="libnvrtc.so.12")
 def library_is_nowhere(machine):
     kernels(machine, needed=("libc.so.6", "libnvrtc.so.12"))
