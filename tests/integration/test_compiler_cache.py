@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bringup.building.compiler_cache import CacheReport, cache_lines, compiler_lines, put_in_front, read_report
+from bringup.formats.dependencies import listed_paths
 
 GXX = Path(shutil.which("g++-12") or shutil.which("g++") or "/usr/bin/g++")
 OLD = 1_700_000_000
@@ -125,6 +126,16 @@ def test_whatever_changes_the_result_misses(here: Checkout, tmp_path: Path, chan
     assert read_report(other.front).hits == 0
     if change in ("header", "source", "same size and time"):
         assert other.object != before
+
+
+def test_what_was_read_is_listed_for_a_build_that_asks(here: Checkout, tmp_path: Path):
+    listed = tmp_path / "listed"
+    for _ in range(2):
+        here.compile(env={"SUNPRO_DEPENDENCIES": str(listed)})
+        assert any(path.endswith("/stddef.h") for path in listed_paths(listed.read_text()))
+        assert str(here.source / "a.h") in listed_paths(listed.read_text())
+        listed.unlink()
+    assert outcome(here) == (1, 1)
 
 
 def test_going_back_to_an_earlier_header_hits_again(here: Checkout):

@@ -193,6 +193,18 @@ def test_one_more_family_compiles_only_that(bench, built):
     assert bench.messages[-1] == "FlashInfer: 1 units of 1 modules to compile, 2 modules are there"
 
 
+def test_another_head_dim_compiles_only_its_modules(bench, built):
+    bench.build({"families": ["decode"], "head_dims": [128]}, "hd128")
+    options = {"families": ["decode"], "head_dims": [128, 256]}
+    ctx = bench.context(options, bench.folder / "hd256")
+    manifest = hook._generate(ctx, hook.read_options(options))
+    done = {module["label"]: module["done"] for module in manifest["modules"]}
+    assert done == {"decode bf16 hd128": True, "decode bf16 hd256": False}
+    ninja = Path(manifest["state"], "build.ninja").read_text()
+    assert ninja.count("subninja") == 1
+    assert "head_dim_qk_256" in ninja
+
+
 def test_an_interrupted_build_goes_on_where_it_was(bench, built):
     def stop(progress: Progress) -> None:
         if progress.done == 1:

@@ -20,6 +20,8 @@ VARIABLES = (
     "NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS",
 )  # fmt: skip
 INSIDE = "BRINGUP_COMPILER_CACHE_INSIDE"
+# gcc would list here what it reads, were it not told to write a dependency file.
+READ = "SUNPRO_DEPENDENCIES"
 
 
 class Config:
@@ -107,6 +109,7 @@ class _Unit:
                 return False
             if files.get("messages"):
                 sys.stderr.write(self._places.show_all(files["messages"].decode("utf-8", "replace")))
+            self._tell([self._places.show(path) for path, _ in state.files])
             self._hashes.save()
             return True
         return False
@@ -154,8 +157,15 @@ class _Unit:
             "messages": self._places.hide_all(said.decode("utf-8", "replace")).encode(),
         }
         self._results.save(self._key, state, hidden)
+        self._tell([path for path in listed_files(dependencies) if path.startswith("/")])
         self._hashes.save()
         return True
+
+    def _tell(self, paths: list[str]) -> None:
+        """Add the files that were read to the list that the build is asked to make, as gcc would."""
+        if os.environ.get(READ):
+            with open(os.environ[READ], "a", encoding="utf-8", errors="surrogateescape") as listed:  # noqa: PTH123
+                listed.write(f"object: {' '.join(path.replace(' ', chr(92) + ' ') for path in paths)}\n")
 
     def note(self, outcome: str, why: str) -> None:
         """Add one line to the list of what happened; short lines are appended whole."""
