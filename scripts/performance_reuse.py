@@ -33,9 +33,9 @@ def compiler_cache(results: dict[str, Any]) -> list[str]:
         lines += rows(["cache, run", "seconds", "against none", "hits"], cells)
     return [
         *lines,
-        "moved: sources, generated files and toolkit lie in other folders than in the cold run, in the same order below",
-        "them, which is what ccache's base_dir needs. ccache is handed FlashInfer's long names of -MD and -MF in short,",
-        "without which it keeps nothing. sccache counts parts of a unit for nvcc.",
+        "moved: sources, generated files and toolkit lie in other folders than in the cold run, in the same order",
+        "below them, which is what ccache's base_dir needs. ccache is handed FlashInfer's long names of -MD and -MF in",
+        "short, without which it keeps nothing. sccache counts parts of a unit for nvcc.",
         "",
     ]
 
@@ -63,7 +63,7 @@ def change_detection(results: dict[str, Any]) -> list[str]:
     return [
         *rows(["tool", *changes], cells),
         "What the second result holds: `new` with the change, `OLD` without it; `same` where nothing changed. pip and",
-        "uv know no patches: their source tree is edited, and for the other changes they get the sdist. ccache is asked",
+        "uv know no patches: their source tree is edited; for the other changes they get the sdist. ccache is asked",
         "by pip without its cache, from a clean tree: it decides what is compiled and not what is built.",
         "",
     ]
