@@ -19,6 +19,7 @@ After a kill ninja goes on with the other units (-k 0); `left` tells how many we
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -154,8 +155,11 @@ def main() -> None:
     parser.add_argument("--limit-mib", type=int, default=3072)
     parser.add_argument("--rules", default="bringup,memory/N,static-j2,naive-j8,ninja-default")
     parser.add_argument("--out", type=Path, default=_jobs.ROOT / "benchmarks/results/memory-admission.json")
+    parser.add_argument("--add", action="store_true", help="keep what the result file has of other rules")
     options = parser.parse_args()
     results: dict[str, Any] = {}
+    if options.add:
+        results = json.loads(options.out.read_text())["results"]["rules"]
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
         ninja = _jobs.fetch_ninja(base)
