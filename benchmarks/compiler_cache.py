@@ -126,6 +126,7 @@ def run_all(
         each[unit.name] = timed([*front[unit.compiler], *spell(command(unit, place))], cwd=place.out, env=env)
     return {
         "wall_s": round(sum(one["wall_s"] for one in each.values()), 2),
+        "cpu_s": round(sum(one["cpu_s"] for one in each.values()), 2),
         "units": {name: one["wall_s"] for name, one in each.items()},
     }
 
