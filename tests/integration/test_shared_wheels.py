@@ -40,8 +40,9 @@ class Machines:
         return program
 
     def build(self, name: str, *flags: str) -> str:
+        """Build on a machine and return what it said, in one line: long lines are wrapped."""
         store = ("--remote-store", self.url)
-        return self.machine(name).run("build", *store, *flags).text
+        return " ".join(self.machine(name).run("build", *store, *flags).text.split())
 
     def compiled(self) -> int:
         return self.log.read_text().count("alpha") if self.log.exists() else 0
