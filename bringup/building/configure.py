@@ -83,7 +83,7 @@ def generate(package: Package, source: Path, python: Path, *, env: Mapping[str, 
     """
     folders = [source / Path(pattern).parent for pattern in package.build.fresh if "*" not in pattern]
     for folder in folders if package.build.generate else []:
-        argv = [python.with_name("ninja"), "-C", folder, *package.build.generate]
+        argv: list[str | Path] = [python.with_name("ninja"), "-C", folder, *package.build.generate]
         process.run(argv, env=env, cwd=source, log=log, what=f"generating sources of {package.name}")
 
 

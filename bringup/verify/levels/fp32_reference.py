@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     else:
         starts = prompt_file.load(options.prompts, options.model, options.tokens)
     import transformers  # type: ignore[import-not-found]  # noqa: PLC0415 - slow to import
-    from transformers import AutoModelForCausalLM  # type: ignore[import-not-found]  # noqa: PLC0415 - slow to import
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - slow to import
 
     started = time.monotonic()
     wanted = {dtype_keyword(transformers.__version__): getattr(torch, options.dtype)}
