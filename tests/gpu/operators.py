@@ -49,8 +49,8 @@ TOLERANCE = {  # relative, absolute
     torch.float16: (1e-2, 1e-2),
     torch.bfloat16: (4e-2, 4e-2),
 }
-# Times the tolerance: the gradient subtracts logarithms of sums that are nearly equal.
-LOOSE = {"logcumsumexp": 100.0}
+# Times the tolerance: a gradient that subtracts nearly equal logarithms, and sums of large powers.
+LOOSE = {"logcumsumexp": 100.0, "matrix_exp": 100.0}
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.complex64)
 # Not comparable, whatever computes them: random numbers, memory that nobody wrote, factors that are not unique
 # (signs, order, bases), and what only describes a tensor.
@@ -58,14 +58,20 @@ NOT_UNIQUE = re.compile(
     r"rand|dropout|bernoulli|multinomial|normal$|uniform|exponential|cauchy|geometric|log_normal|rrelu|empty|new_full"
     r"|svd|eig|qr|pca_lowrank|lstsq|ormqr|householder|lu$|lu_|ldl|cholesky_ex|inv_ex|matrix_rank|cond$|pinv"
     r"|fractional_max_pool|resize|_segment|jiterator|to_sparse|sparse|as_strided|nested|gumbel|sampled_addmm"
+    r"|multi_head_attention_forward"  # draws a dropout
+    r"|native_batch_norm"  # keeps other statistics for the backward pass on a GPU
+    r"|^tensor_split$"  # wants its indices on the CPU
 )
+TIES = re.compile(r"^(topk|sort|msort|argsort)$")
+"""Equal values come often in 16 bits, and their order is not defined."""
 
 
 def wanted_cases() -> Iterator[tuple[Any, torch.dtype]]:
     """Yield operator and dtype: first every operator in float32, then the next dtype."""
     for dtype in DTYPES:
         for op in op_db:
-            if dtype in op.dtypesIfCUDA and dtype in op.dtypes and not NOT_UNIQUE.search(op.name):
+            ties = dtype.itemsize == 2 and TIES.search(op.name)
+            if dtype in op.dtypesIfCUDA and dtype in op.dtypes and not NOT_UNIQUE.search(op.name) and not ties:
                 yield op, dtype
 
 
@@ -124,8 +130,8 @@ def difference(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 def within(found: torch.Tensor, wanted: torch.Tensor, dtype: torch.dtype, loose: float) -> bool:
-    """Return whether a result is that of the CPU within the tolerance of the case's dtype."""
-    relative, absolute = (loose * one for one in TOLERANCE.get(dtype, (0.0, 0.0)))
+    """Return whether a result is that of the CPU within the tolerance of the case's dtype, or its own for integers."""
+    relative, absolute = (loose * one for one in TOLERANCE.get(dtype) or TOLERANCE.get(found.dtype, (0.0, 0.0)))
     try:
         torch.testing.assert_close(
             found, wanted, rtol=relative, atol=absolute, equal_nan=True, check_dtype=False, check_stride=False
@@ -168,7 +174,8 @@ def compare(op: Any, sample: Any, dtype: torch.dtype, *, backward: bool, rehears
 
 def run_case(op: Any, dtype: torch.dtype, *, rehearse: bool) -> dict[str, Any]:
     """Compare one operator with one dtype."""
-    backward = bool(op.supports_autograd and dtype in op.backward_dtypesIfCUDA and dtype in op.backward_dtypes)
+    both = dtype in op.backward_dtypesIfCUDA and dtype in op.backward_dtypes
+    backward = bool(op.supports_autograd and both and (dtype.is_floating_point or dtype.is_complex))
     case: dict[str, Any] = {"op": op.formatted_name, "dtype": str(dtype).removeprefix("torch."), "backward": backward}
     torch.manual_seed(7)
     done = 0
