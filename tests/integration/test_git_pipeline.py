@@ -138,7 +138,8 @@ def test_every_compiler_stood_behind_the_launcher(built: Pipeline):
     (records,) = built.build_dir.glob("h200-*/units.jsonl")
     units = list(read_units(records))
     assert {unit.package for unit in units} >= {"minicuda", "miniext", "minikernels"}
-    assert {(unit.package, unit.lang) for unit in units} >= {("minicuda", "cuda"), ("minikernels", "cuda")}
+    # minikernels compiles and links with one command of nvcc.
+    assert {(unit.package, unit.lang) for unit in units} >= {("minicuda", "cuda"), ("minikernels", "link")}
     assert {unit.exit for unit in units} == {0}
 
 
