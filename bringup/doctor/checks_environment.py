@@ -13,6 +13,7 @@ from bringup.doctor.facts import Facts, Site
 from bringup.doctor.model import Verdict, bad, good, skip
 from bringup.doctor.registry import CheckFunction, check, listed
 from bringup.doctor.rules import BadCombination, rules
+from bringup.toolchain.python import apt_command
 from bringup.verify.conflicts import plain
 
 KERNELS = ("sgl-kernel", "sglang-kernel")
@@ -47,13 +48,14 @@ def fits(version: str, specifier: str) -> bool:
 @of_site
 def python(facts: Facts, site: Site) -> Verdict:
     """See that Python.h is there, and that the Python is not newer than what packages have wheels for."""
-    values = {"python": ".".join(site.python.split(".")[:2])}
+    minor = ".".join(site.python.split(".")[:2])
+    values = {"python": minor, "apt": apt_command(facts.question.python, minor, facts.host.distribution)}
     if site.has_headers is False:
         return bad(f"{site.prefix}: Python {site.python}, and Python.h is not there", values=values)
     wanted = facts.question.python.version
     if Version(values["python"]) >= Version("3.13") > Version(wanted):
         seen = f"{site.prefix}: Python {site.python}; stacks are for {wanted}, some packages have no wheel for 3.13"
-        values = {"python": wanted}
+        values = {"python": wanted, "apt": apt_command(facts.question.python, wanted, facts.host.distribution)}
         return bad(seen, issue="rust-compiler-missing-setuptools-rust", only_warn=True, values=values)
     return good(f"{site.prefix}: Python {site.python}, {len(site.versions)} distributions")
 

@@ -11,6 +11,7 @@ from bringup.doctor.model import Verdict, bad, good, skip
 from bringup.doctor.registry import check, listed
 from bringup.doctor.rules import rules
 from bringup.model.recipe import GitSource
+from bringup.toolchain.python import apt_command
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -258,7 +259,8 @@ def python_target(facts: Facts) -> Verdict:
         return good(facts.target_python)
     if facts.serving:
         return skip("an existing environment is examined")
-    values = {"python": facts.question.python.version}
+    release = facts.question.python
+    values = {"python": release.version, "apt": apt_command(release, release.version, facts.host.distribution)}
     return bad(
         f"no Python {facts.question.python.version} with headers is here; a build has to fetch one",
         only_warn=True,

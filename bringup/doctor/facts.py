@@ -62,6 +62,7 @@ class Host:
         memory_from: what sets the memory: "host", "cgroup" or "Slurm".
         in_container: runs in Docker, Podman or Kubernetes.
         loadable: libraries by name, and whether the system's loader finds them.
+        distribution: its release, "debian-12"; "" if it does not say.
     """
 
     arch: str
@@ -76,6 +77,7 @@ class Host:
     memory_from: str = "host"
     in_container: bool = False
     loadable: Mapping[str, bool] = field(default_factory=dict)
+    distribution: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

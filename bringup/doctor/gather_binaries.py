@@ -96,7 +96,8 @@ def gather_reach(
     question: Question, places: Places, mirrors: Sequence[tuple[str, str]] = ()
 ) -> tuple[tuple[str, str], ...]:
     """Return for each host of a source, and the package index, why it is out of reach; "" if it answers."""
-    access = GitAccess(mirrors=places.cache / "git", env=base_environment(), rewrites=tuple(mirrors))
+    env = base_environment(places.env)
+    access = GitAccess(mirrors=places.cache / "git", env=env, rewrites=tuple(mirrors))
     urls = sorted({one.source.url for one in question.packages.values() if isinstance(one.source, GitSource)})
     found: dict[str, str] = {}
     for url in urls[:1] + [url for url in urls[1:] if url.split("/")[2:3] != urls[0].split("/")[2:3]]:
@@ -107,7 +108,7 @@ def gather_reach(
         else:
             found[url] = ""
     try:
-        problem = "" if list(look_up({"packaging": "24.2"}, env=base_environment())) else "knows no packaging 24.2"
+        problem = "" if list(look_up({"packaging": "24.2"}, env=env)) else "knows no packaging 24.2"
     except BringupError as exc:
         problem = exc.message
     found["package index"] = problem

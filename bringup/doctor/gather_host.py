@@ -15,7 +15,7 @@ from bringup.doctor.places import Places
 from bringup.errors import BringupError, TargetError
 from bringup.system import process
 from bringup.system.environ import base_environment
-from bringup.system.host import glibc_version
+from bringup.system.host import distribution, glibc_version
 from bringup.system.machine import this_machine
 from bringup.verify.installed import system_dirs
 
@@ -48,6 +48,7 @@ def gather_host(places: Places) -> Host:
         shm_bytes=size,
         in_container=places.under(".dockerenv").exists() or places.under("run/.containerenv").exists(),
         loadable={name: any((folder / name).exists() for folder in folders) for name in LOADED_BY_NAME},
+        distribution=distribution(places.root),
     )
 
 

@@ -63,7 +63,7 @@ def _question(
         release=target.cuda,
         releases=catalogue.cuda,
         stack=stack,
-        packages=resolve_packages(request, catalogue, target, stack, patch_hash=hashes),
+        packages=resolve_packages(request, catalogue, target, stack, patch_hash=hashes, abi=False),
         python=target.python,
         providers=target.providers,
         gccs=catalogue.gccs,

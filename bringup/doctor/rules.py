@@ -19,7 +19,8 @@ class CheckText(Table, frozen=True, kw_only=True):
         id: lasting name, `toolkit.headers`.
         what: what is looked at, one line.
         why: why it matters, one or two sentences.
-        fix: what to do, best first; {gpu}, {cuda}, {stack}, {env} and the values of the verdict may be used.
+        fix: what to do, best first; {gpu}, {cuda}, {stack}, {env} and the values of the verdict may be used; a
+            line that is one value is left out where the value is empty.
         issue: id in knowledge/*.toml, "" if none fits.
     """
 

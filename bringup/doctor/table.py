@@ -11,6 +11,7 @@ from bringup.doctor import (  # noqa: F401 - importing them registers their func
     checks_environment,
     checks_gpu,
     checks_host,
+    checks_stack,
     checks_toolkit,
     checks_variables,
 )
@@ -50,7 +51,7 @@ def _finding(text: CheckText, facts: Facts) -> Finding:
         status=verdict.status,
         seen=verdict.seen,
         why=text.why,
-        fix=tuple(_fill(one, values) for one in (verdict.fix or text.fix)),
+        fix=tuple(filter(None, (_fill(one, values) for one in (verdict.fix or text.fix)))),
         issue=issue or None,
         url=f"{REFERENCE}#{issue}" if issue else "",
     )
@@ -66,4 +67,7 @@ def _common(facts: Facts) -> dict[str, str]:
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:
+    """Put values into a text; one that is nothing but a value that is empty does not apply here: ""."""
+    if values.get(text.strip("{}")) == "" and text.startswith("{") and text.endswith("}"):
+        return ""
     return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1]) or found[1].upper(), text)

@@ -169,6 +169,7 @@ class PythonRelease(Table, frozen=True, kw_only=True):
         uv: exact version that uv would install.
         debs: the interpreter as unpacked Debian packages.
         why: why it is this one and not a newer one.
+        packaged: releases of distributions ("debian-12") and the Pythons that apt installs there, as "3.11".
         sources: where the facts come from.
     """
 
@@ -177,6 +178,7 @@ class PythonRelease(Table, frozen=True, kw_only=True):
     uv: str
     debs: DebSet
     why: str
+    packaged: dict[str, tuple[str, ...]] = {}
     sources: tuple[str, ...] = ()
 
 

@@ -114,6 +114,7 @@ def resolve_packages(
     *,
     patch_hash: Mapping[Path, str],
     missing_tools: Collection[str] = (),
+    abi: bool = True,
 ) -> dict[str, Package]:
     """Return the packages of the stack in build order, each with its conditions resolved.
 
@@ -124,6 +125,7 @@ def resolve_packages(
         stack: what is built.
         patch_hash: SHA-256 of every patch file that the stack's versions list.
         missing_tools: programs that recipes name and this machine does not have ("cargo>=1.85").
+        abi: refuse a published wheel of another C++ ABI than PyTorch's; doctor looks at that by itself.
     """
     for name in [*request.only, *request.variants]:
         if name not in stack.packages:
@@ -138,7 +140,8 @@ def resolve_packages(
         name: _resolve_package(request, catalogue, target, stack, name, tuple(graph[name]), patch_hash, missing_tools)
         for name in order
     }
-    check_cxx11_abi(packages)
+    if abi:
+        check_cxx11_abi(packages)
     return packages
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 
 from bringup.errors import TargetError
 from bringup.system.apt_sources import os_release
 
-__all__ = ["glibc_version", "machine", "os_release", "require_glibc"]
+__all__ = ["distribution", "glibc_version", "machine", "os_release", "require_glibc"]
 
 
 def machine() -> str:
     """Return the CPU architecture, "x86_64" or "aarch64"."""
     return platform.machine()
+
+
+def distribution(root: Path = Path("/")) -> str:
+    """Return the release of the distribution, "debian-12"; "" if /etc/os-release does not say."""
+    fields = os_release(root)
+    name, version = fields.get("ID", ""), fields.get("VERSION_ID", "")
+    return f"{name}-{version}" if name and version else ""
 
 
 def glibc_version() -> tuple[int, int]:

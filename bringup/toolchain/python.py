@@ -14,7 +14,7 @@ from bringup.system.download import OnBytes
 from bringup.system.downloads import DownloadCache
 from bringup.system.environ import base_environment
 from bringup.system.fs import storage_errors
-from bringup.system.host import require_glibc
+from bringup.system.host import distribution, require_glibc
 from bringup.system.interpreters import Probe, on_path, probe, uv_python
 from bringup.toolchain.assemble import assemble, identity_of, merge
 from bringup.toolchain.debs import remove_dangling, unpack_debs
@@ -102,11 +102,23 @@ def provide_python(
             return found
         refused.append(f"\n  {provider}: {found}")
     msg = f"no Python {release.version} for the target environment:{''.join(refused)}"
-    hint = (
-        f"one of: apt-get install python{release.version} python{release.version}-dev; uv python install"
-        f" {release.version}; --debian-mirror URL, to unpack Debian's packages without root"
-    )
-    raise TargetError(msg, hint=hint)
+    apt = apt_command(release, release.version, distribution())
+    unpack = "--debian-mirror URL, to unpack Debian's packages without root"
+    ways = [*([apt] if apt else []), f"uv python install {release.version}", unpack]
+    raise TargetError(msg, hint=f"one of: {'; '.join(ways)}")
+
+
+def apt_command(release: PythonRelease, version: str, where: str) -> str:
+    """Return what installs a Python with its headers by apt; "" where the distribution does not have it.
+
+    Args:
+        release: knows what the distributions have.
+        version: minor version, "3.13".
+        where: release of the distribution, from `bringup.system.host.distribution`.
+    """
+    if version not in release.packaged.get(where, ()):
+        return ""
+    return f"apt-get install python{version} python{version}-dev python{version}-venv"
 
 
 def require_python(release: PythonRelease, asked: str) -> None:

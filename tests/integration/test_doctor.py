@@ -71,7 +71,7 @@ def test_wrong_use_is_told(tmp_path):
     assert doctor("--gpu", "h200", "--fix", "--json").returncode == 2
 
 
-def test_fix_puts_caches_aside_and_says_how_to_undo_it(tmp_path):
+def test_fix_asks_before_it_does_anything(tmp_path):
     home = tmp_path / "home"
     stale = home / ".cache/flashinfer/0.2.5"
     (stale / "90/cached_ops/norm").mkdir(parents=True)
@@ -82,11 +82,45 @@ def test_fix_puts_caches_aside_and_says_how_to_undo_it(tmp_path):
     )  # fmt: skip
     assert "do it? [y/N]" in asked.stdout
     assert stale.is_dir()
-    done = doctor("--gpu", "h200", "--stack", "kernels", "--fix", "--yes", env=env)
-    assert not stale.exists()
-    undo = next(line.removeprefix("undo: ") for line in done.stdout.splitlines() if line.startswith("undo: "))
-    subprocess.run(["/bin/sh", "-c", undo], check=True)
-    assert (stale / "90/cached_ops/norm").is_dir()
+
+
+def test_fix_does_what_it_prints_and_its_undo_brings_everything_back(tmp_path):
+    """Do, look, undo, look; then by hand what it printed that it did."""
+    home = tmp_path / "home"
+    stale = home / ".cache/flashinfer/0.2.5/90/cached_ops/norm/norm.so"
+    lock = home / ".cache/flashinfer/0.6.8.post1/90a/cached_ops/tmp/x.lock"
+    for path in (stale, lock):
+        path.parent.mkdir(parents=True)
+        path.write_text(path.name)
+    os.utime(lock, (time.time() - 86400,) * 2)
+    env = {"HOME": str(home), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    words = ("--gpu", "h200", "--stack", "kernels")
+
+    def look():
+        document = json.loads(doctor(*words, "--json", env=env).stdout)
+        found = {check["id"]: check["status"] for check in document["checks"]}
+        return found["cache.flashinfer"], found["cache.locks"], files(home)
+
+    before = look()
+    assert before[:2] == ("WARN", "WARN")
+    printed = doctor(*words, "--fix", "--yes", env=env).stdout.splitlines()
+    did = [line.removeprefix("did:").rpartition("   (")[0].strip() for line in printed if line.startswith("did:")]
+    undo = [line.removeprefix("undo:").strip() for line in printed if line.startswith("undo:")]
+    assert len(did) == len(undo) == 2
+    mended = look()
+    assert mended[:2] == ("PASS", "PASS")
+    assert sorted(mended[2].values()) == sorted(before[2].values())  # put aside, not lost
+    for command in undo:
+        subprocess.run(["/bin/sh", "-c", command], check=True)
+    assert look() == before
+    for command in did:
+        subprocess.run(["/bin/sh", "-c", command], check=True)
+    assert look() == mended
+
+
+def files(folder):
+    """Return the files below a folder with what is in them."""
+    return {str(path): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")

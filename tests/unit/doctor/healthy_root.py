@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from elf_files import A, fatbin, make_elf
+from loopback import open_address
 
-from bringup.config.catalogue import load_catalogue
+from bringup.config.catalogue import Catalogue, load_catalogue
 from bringup.doctor import Host, Places, examine, gather, make_question
 from bringup.model.plan import Request
 from bringup.toolchain.cuda_system import COMPILERS
@@ -49,6 +50,10 @@ class Machine:
     deep: bool = False
     stack: str = "kernels"
     gpu: str = "h200"
+    toolkit_from: str = ""
+    variants: dict = field(default_factory=dict)
+    catalogue: Catalogue = CATALOGUE
+    sources: str = ""
 
     def path(self, name):
         return self.root / name
@@ -118,14 +123,22 @@ class Machine:
         )
 
     def question(self):
-        request = Request(gpu=self.gpu, stack=self.stack)
+        request = Request(gpu=self.gpu, stack=self.stack, toolkit=self.toolkit_from, variants=self.variants)
         environment = self.root / "env" if self.site else None
-        return make_question(request, CATALOGUE, CATALOGUE.gpu(self.gpu), environment=environment, deep=self.deep)
+        gpu = self.catalogue.gpu(self.gpu)
+        return make_question(request, self.catalogue, gpu, environment=environment, deep=self.deep)
 
     def facts(self):
-        facts = gather(self.question(), self.places(), host=self.host)
+        mirrors = (("https://", f"{self.sources or open_address()}/"),)
+        facts = gather(self.question(), self.places(), host=self.host, mirrors=mirrors)
         # The disk of whoever runs the tests is no part of the machine that is played.
         return replace(facts, disks=tuple(replace(one, free_bytes=self.disk_bytes) for one in facts.disks))
+
+    def go_deep(self, *, sources="", index=""):
+        """Ask what --deep asks, of addresses on loopback."""
+        self.deep, self.sources = True, self.sources or sources
+        self.env.setdefault("UV_DEFAULT_INDEX", f"{index or open_address()}/simple")
+        self.env |= {"UV_HTTP_RETRIES": "0"}
 
     def report(self):
         return examine(self.facts())
@@ -163,7 +176,7 @@ def copy_machine(template: Machine) -> Machine:
         template.root.rename(kept)
     shutil.rmtree(template.root, ignore_errors=True)
     shutil.copytree(kept, template.root, symlinks=True, copy_function=os.link)
-    return replace(template, env=dict(template.env))
+    return replace(template, env=dict(template.env), variants=dict(template.variants))
 
 
 def broken(template: Machine, *faults) -> Machine:

@@ -5,8 +5,10 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 from elf_files import A
 from healthy_root import SITE, TORCH_SYMBOL, kernels
+from loopback import closed_address
 
 FLASHINFER = "home/.cache/flashinfer/0.6.8.post1/90a/cached_ops"
 
@@ -83,6 +85,63 @@ def another_cpu(machine):
     machine.host = replace(machine.host, arch="aarch64")
 
 
+def _many_gpus(machine, state):
+    """Two GPUs on NVSwitch, as nvidia-smi tells of them."""
+    one = "NVIDIA H200, 9.0, 580.95.05, 143771"
+    fabric = f"    Fabric\\n        State                         : {state}\\n"
+    machine.script("usr/bin/nvidia-smi", f"[ \"$1\" = -q ] && printf '{fabric}' && exit\nprintf '{one}\\n{one}\\n'")
+    machine.go_deep()
+
+
+@fault("driver.fabric", "cuda-error-802-fabric-manager", touches=["gpu.present", "host"], says="In Progress")
+def fabric_manager_does_not_run(machine):
+    _many_gpus(machine, "In Progress")
+
+
+# --- the stack ---------------------------------------------------------------------------------------------------
+
+# What a machine for CUDA 13 holds is of another release than this stack's.
+OF_CUDA_12 = (
+    "stack", "toolkit", "CUDA_HOME", "PATH", "LD_LIBRARY_PATH", "driver", "gpu.present", "toolkit.library-path",
+    "cache.flashinfer", "cache.tvm-ffi", "cache.torch-extensions",
+)  # fmt: skip
+
+
+def _registry_stack(machine, **variants):
+    """The stack with PyTorch 2.6 and a published kernel package, on a machine that is right for it."""
+    machine.stack, machine.variants = "registry", variants
+    machine.remove("usr/local/cuda-13.0")
+    machine.toolkit("usr/local/cuda-12.4", "12.4.131", 12040)
+    machine.remove("usr/local/cuda-12.4/include/cuda_fp4.h")
+    machine.link("usr/local/cuda", "cuda-12.4")
+    machine.remove("home/.cache")
+    machine.path("home/.cache").mkdir()
+
+
+@fault("stack.abi", "sgl-kernel-common-ops-undefined-symbol", touches=OF_CUDA_12, machine=True,
+       says="sgl-kernel 0.1.0 was published for a PyTorch with the old C++ ABI")  # fmt: skip
+def kernels_published_for_the_old_abi(machine):
+    _registry_stack(machine, pytorch="full")
+
+
+@fault("stack.abi", "sgl-kernel-common-ops-undefined-symbol", touches=OF_CUDA_12, machine=True,
+       says="sgl-kernel 0.1.0 was published for a PyTorch with the new C++ ABI")  # fmt: skip
+def kernels_published_for_the_new_abi(machine):
+    _registry_stack(machine)
+    recipe = machine.catalogue.recipes["sgl-kernel"]
+    versions = tuple(
+        msgspec.structs.replace(one, cxx11_abi=True) if one.version == "0.1.0" else one for one in recipe.versions
+    )
+    recipes = {**machine.catalogue.recipes, "sgl-kernel": msgspec.structs.replace(recipe, versions=versions)}
+    machine.catalogue = replace(machine.catalogue, recipes=recipes)
+
+
+@fault("tools.cmake", "cmake4-minimum-removed", touches=OF_CUDA_12, machine=True, says="cmake 4.1.2")
+def cmake_too_new_for_the_stack(machine):
+    _registry_stack(machine)
+    machine.script("usr/bin/cmake", "echo 'cmake version 4.1.2'")
+
+
 # --- toolkits ---------------------------------------------------------------------------------------------------
 
 
@@ -99,6 +158,14 @@ def no_curand(machine):
 @fault("toolkit.headers", "cuda13-cccl-headers-moved", touches=["toolkit"], says="cub/cub.cuh")
 def no_cccl(machine):
     machine.remove("usr/local/cuda-13.0/include/cub/cub.cuh")
+
+
+@fault("toolkit.usable", "cuda-home-not-set", machine=True, says="no usable CUDA 13.0 toolkit is installed",
+       touches=["stack", "toolkit", "CUDA_HOME", "PATH", "toolkit.gpu"], also=["cache.flashinfer"])  # fmt: skip
+def no_toolkit_and_none_may_be_made(machine):
+    machine.stack, machine.toolkit_from = "sglang-0.5.12", "system"
+    machine.remove("usr/local")
+    machine.env["CUDA_HOME"] = None
 
 
 @fault("toolkit.mixed", "cuda-compiler-and-headers-incompatible", touches=["toolkit"], says="12.8")
@@ -240,6 +307,12 @@ def little_disk(machine):
     machine.disk_bytes = 2 << 30
 
 
+@fault("host.writable", None, says="(build)")
+def build_folder_is_a_file(machine):
+    machine.remove("build")  # root may write into a folder of any mode
+    machine.write("build", "a file")
+
+
 @fault("host.noexec", "so-failed-to-map-segment-noexec", touches=["mounts"])
 def temporary_folder_noexec(machine):
     text = f"/dev/sda1 / ext4 rw,relatime 0 0\ntmpfs {machine.path('tmp')} tmpfs rw,nosuid,noexec 0 0\n"
@@ -281,6 +354,47 @@ def no_ninja(machine):
 @fault("tools.ldconfig", "triton-ldconfig-missing")
 def no_ldconfig(machine):
     machine.remove("sbin/ldconfig")
+
+
+@fault("tools.git", None, touches=["stack"], machine=True, says="flashinfer")
+def no_git(machine):
+    machine.stack = "sglang-0.5.12"
+    machine.remove("usr/bin/git")
+
+
+@fault("tools.recipes", "rust-compiler-missing-setuptools-rust", touches=["stack"], machine=True, says="cargo>=1.85")
+def no_cargo(machine):
+    machine.stack = "sglang-0.5.12"
+    machine.remove("usr/bin/cargo")
+
+
+@fault("tools.recipes", "cargo-edition2024-required", touches=["stack"], machine=True, says="1.75.0")
+def cargo_too_old(machine):
+    machine.stack = "sglang-0.5.12"
+    machine.script("usr/bin/cargo", "echo 'cargo 1.75.0'")
+
+
+@fault("tools.recipes", "rust-protoc-missing", touches=["stack"], machine=True, says="protoc (not installed)")
+def no_protoc(machine):
+    machine.stack = "sglang-0.5.12"
+    machine.remove("usr/bin/protoc")
+
+
+@fault("python.target", "rust-compiler-missing-setuptools-rust", touches=["python"], machine=True,
+       says="no Python 3.11")  # fmt: skip
+def no_python_of_the_target(machine):
+    machine.remove("usr/bin/python3.11")
+
+
+@fault("network.reach", None, touches=["stack"], machine=True, says="is out of reach: unable to access")
+def source_host_refuses(machine):
+    machine.stack = "sglang-0.5.12"
+    machine.go_deep(sources=closed_address())
+
+
+@fault("network.reach", None, says="package index")
+def package_index_refuses(machine):
+    machine.go_deep(index=closed_address())
 
 
 # --- variables --------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from healthy_root import SITE, copy_machine, make_machine
+from healthy_root import CATALOGUE, SITE, copy_machine, make_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,10 +14,12 @@ from bringup.config.settings import load_settings
 from bringup.diagnose.knowledge import load_knowledge
 from bringup.doctor import apply, examine, plan_fixes, render
 from bringup.doctor.checks_variables import architectures
+from bringup.doctor.gather_host import gather_host
 from bringup.doctor.gather_site import locate
 from bringup.doctor.registry import FUNCTIONS
 from bringup.doctor.rules import check_texts, rules
 from bringup.errors import StorageError, UsageError
+from bringup.toolchain.python import apt_command
 
 
 @pytest.fixture
@@ -106,8 +108,90 @@ def test_a_stack_without_an_own_toolkit_fails(tmp_path):
     machine = make_machine(tmp_path / "root")
     machine.stack, machine.gpu = "sglang-0.5.2", "h200"
     machine.remove("usr/local")
-    found = machine.troubles()
-    assert found["toolkit.usable"].status in ("WARN", "FAIL") or "debs" in machine.question().providers
+    machine.env["CUDA_HOME"] = None
+    assert machine.question().providers == ("system",)
+    found = machine.troubles()["toolkit.usable"]
+    assert found.status == "FAIL"
+    assert "no usable CUDA 12.6 toolkit is installed" in found.seen
+    assert "install CUDA 12.6 and set CUDA_HOME to its folder" in found.fix
+
+
+def finding(machine, identity):
+    return {check.id: check for check in machine.report().checks}[identity]
+
+
+def test_the_toolkit_that_a_build_takes_is_named(machine):
+    found = finding(machine, "toolkit.usable")
+    assert found.status == "PASS"
+    assert found.seen == f"nvcc 13.0.88 at {machine.path('usr/local/cuda')}"
+    machine.remove("usr/local/cuda-13.0")
+    machine.env["CUDA_HOME"] = None
+    found = finding(machine, "toolkit.usable")
+    assert found.status == "PASS"
+    assert found.seen == "none installed that fits; a build assembles CUDA 13.0 from PyPI's wheels"
+
+
+def test_the_python_of_target_environments_is_named(machine):
+    assert finding(machine, "python.target").seen == f"Python 3.11.9 at {machine.path('usr/bin/python3.11')}"
+    machine.remove("usr/include/python3.11/Python.h")
+    found = finding(machine, "python.target")
+    assert found.status == "WARN"
+    assert found.seen == "no Python 3.11 with headers is here; a build has to fetch one"
+
+
+APT = "apt-get install python{0} python{0}-dev python{0}-venv"
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "first"),
+    [
+        ("debian", "12", APT.format("3.11")),
+        ("debian", "13", "uv python install 3.11"),
+        ("ubuntu", "24.04", "uv python install 3.11"),
+        ("fedora", "42", "uv python install 3.11"),
+        ("", "", "uv python install 3.11"),
+    ],
+)
+def test_apt_is_named_only_where_it_has_the_python(machine, name, version, first):
+    machine.write("etc/os-release", f'ID={name}\nVERSION_ID="{version}"\n')
+    machine.remove("usr/bin/python3.11")
+    machine.host = replace(machine.host, distribution=gather_host(machine.places()).distribution)
+    fixes = machine.troubles()["python.target"].fix
+    assert fixes[0] == first
+    assert any("uv python install 3.11" in fix for fix in fixes)
+    assert any("--debian-mirror" in fix for fix in fixes)
+    assert all(not fix.startswith("apt-get") for fix in fixes[1:])
+
+
+def test_headers_of_an_environments_python_come_from_where_it_came_from(machine):
+    machine.site = True
+    machine.remove("usr/include/python3.11/Python.h")
+    for release, by_apt in (("debian-12", True), ("debian-13", False)):
+        machine.host = replace(machine.host, distribution=release)
+        assert any(fix.startswith("apt-get") for fix in machine.troubles()["environment.python"].fix) == by_apt
+    machine.write("env/pyvenv.cfg", f"home = {machine.root}/usr/bin\nversion_info = 3.13.5\n")
+    (machine.path("env/lib/python3.11")).rename(machine.path("env/lib/python3.13"))
+    assert machine.troubles()["environment.python"].fix[0] == APT.format("3.13")
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.13"])
+def test_apt_names_what_the_data_says(version):
+    release = CATALOGUE.pythons["3.11"]
+    for where, versions in release.packaged.items():
+        assert apt_command(release, version, where) == (APT.format(version) if version in versions else "")
+
+
+def test_a_variant_of_the_wrong_abi_is_named_with_the_right_one(machine):
+    machine.stack, machine.variants = "registry", {"pytorch": "serving"}
+    found = machine.troubles()["stack.abi"]
+    assert found.status == "FAIL"
+    assert found.fix[0] == "invoke build --gpu h200 --stack registry --variant pytorch=serving+old-abi"
+    assert found.issue == "sgl-kernel-common-ops-undefined-symbol"
+    machine.variants = {"pytorch": "serving+old-abi"}
+    found = finding(machine, "stack.abi")
+    assert found.status == "PASS"
+    machine.stack, machine.variants = "kernels", {}
+    assert finding(machine, "stack.abi").status == "PASS"
 
 
 def test_the_text_cannot_steer_a_terminal(machine):
