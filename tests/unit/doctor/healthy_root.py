@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from elf_files import A, fatbin, make_elf
-from loopback import open_address
+from source_hosts import open_address
 
 from bringup.config.catalogue import Catalogue, load_catalogue
 from bringup.doctor import Host, Places, examine, gather, make_question

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from elf_files import A
 from healthy_root import SITE, TORCH_SYMBOL, kernels
-from loopback import closed_address
+from source_hosts import closed_address
 
 FLASHINFER = "home/.cache/flashinfer/0.6.8.post1/90a/cached_ops"
 
