@@ -7,6 +7,7 @@
 #   tp       level sglang over two GPUs, where there are two
 # A part that is done (OUT/PART.done) is left out when the command is repeated. OUT/progress.log has a line a step.
 # Ends with 0 if everything was as expected, 9 if not, 2 on wrong use.
+# shellcheck disable=SC2329 # the parts are called by name
 set -u
 usage() {
     echo "usage: sh $0 ROOT OUT [--part verify|faults|tp] [--files FOLDER]" >&2
@@ -28,8 +29,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 [ -x "$root/bin/bringup" ] || { echo "$root/bin/bringup is not there: install the bundle first" >&2; exit 2; }
 mkdir -p "$out/logs" || exit 14
 root=$(cd "$root" && pwd) out=$(cd "$out" && pwd)
-target=$(dirname "$(ls -d "$root"/build/*/env | head -n 1)")
-python=$(ls "$root"/engine/bin/python)
+for one in "$root"/build/*/env; do target=$(dirname "$one"); done
+python=$root/engine/bin/python
 worst=0
 say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" | tee -a "$out/progress.log"; }
 
@@ -45,7 +46,7 @@ step() {
         [ -e "$log" ] && tail -c 20000 "$log" >"$out/logs/$name.$(basename "$log")"
     done
     say "$name: exit $code after $(($(date +%s) - start)) s"
-    return $code
+    return "$code"
 }
 fresh_home() {
     home=$target/home-of-$1
@@ -84,5 +85,5 @@ for part in $parts; do
     say "$part: $(($(date +%s) - start)) s"
 done
 rm -rf "$target"/home-of-*
-[ $worst -eq 0 ] && say "everything as expected" || say "not everything as expected"
+if [ $worst -eq 0 ]; then say "everything as expected"; else say "not everything as expected"; fi
 exit $worst
