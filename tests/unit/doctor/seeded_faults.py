@@ -93,7 +93,8 @@ def _many_gpus(machine, state):
     machine.go_deep()
 
 
-@fault("driver.fabric", "cuda-error-802-fabric-manager", touches=["gpu.present", "host"], says="In Progress")
+@fault("driver.fabric", "cuda-error-802-fabric-manager", touches=["gpu.present", "host", "network.reach"],
+       says="In Progress")  # fmt: skip
 def fabric_manager_does_not_run(machine):
     _many_gpus(machine, "In Progress")
 
@@ -103,7 +104,7 @@ def fabric_manager_does_not_run(machine):
 # What a machine for CUDA 13 holds is of another release than this stack's.
 OF_CUDA_12 = (
     "stack", "toolkit", "CUDA_HOME", "PATH", "LD_LIBRARY_PATH", "driver", "gpu.present", "toolkit.library-path",
-    "cache.flashinfer", "cache.tvm-ffi", "cache.torch-extensions",
+    "cache.flashinfer", "cache.tvm-ffi", "cache.torch-extensions", "cache.locks",
 )  # fmt: skip
 
 
@@ -161,7 +162,7 @@ def no_cccl(machine):
 
 
 @fault("toolkit.usable", "cuda-home-not-set", machine=True, says="no usable CUDA 13.0 toolkit is installed",
-       touches=["stack", "toolkit", "CUDA_HOME", "PATH", "toolkit.gpu"], also=["cache.flashinfer"])  # fmt: skip
+       touches=["stack", "toolkit", "CUDA_HOME", "PATH", "LD_LIBRARY_PATH", "toolkit.gpu"], also=["cache.flashinfer"])  # fmt: skip
 def no_toolkit_and_none_may_be_made(machine):
     machine.stack, machine.toolkit_from = "sglang-0.5.12", "system"
     machine.remove("usr/local")
@@ -438,7 +439,7 @@ def conda_old_libstdcxx(machine):
     machine.env["CONDA_PREFIX"] = str(machine.path("conda"))
 
 
-@fault("variables.proxy", None, says="no_proxy")
+@fault("variables.proxy", None, touches=["network.reach"], says="no_proxy")
 def proxy_for_this_machine_too(machine):
     machine.env["https_proxy"] = machine.env["http_proxy"] = "http://proxy.example:3128"
 
