@@ -162,7 +162,8 @@ def no_cccl(machine):
 
 
 @fault("toolkit.usable", "cuda-home-not-set", machine=True, says="no usable CUDA 13.0 toolkit is installed",
-       touches=["stack", "toolkit", "CUDA_HOME", "PATH", "LD_LIBRARY_PATH", "toolkit.gpu"], also=["cache.flashinfer"])  # fmt: skip
+       touches=["stack", "toolkit", "CUDA_HOME", "PATH", "LD_LIBRARY_PATH", "toolkit.gpu"],
+       also=["cache.flashinfer"])  # fmt: skip
 def no_toolkit_and_none_may_be_made(machine):
     machine.stack, machine.toolkit_from = "sglang-0.5.12", "system"
     machine.remove("usr/local")
