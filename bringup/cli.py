@@ -24,7 +24,7 @@ TAKE_VALUE = ("--gpu", "--stack", "--cuda", "--build-dir", "--data", "--log", "-
 TASK_GROUPS = (
     ("Build", ("build", "plan", "fetch", "patch", "prepare", "install", "verify")),
     ("Use what was built", ("shell", "env", "bundle")),
-    ("Find out", ("list", "doctor", "diagnose", "report")),
+    ("Find out", ("list", "stats", "doctor", "diagnose", "report")),
     ("Keep house", ("clean", "gc", "lock")),
     ("Develop bringup", ("test", "lint", "schema", "knowledge")),
 )

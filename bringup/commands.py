@@ -15,13 +15,14 @@ from bringup.report import (
     Silent,
     as_typed,
     duration,
+    estimate_lines,
     level_lines,
     nothing_to_do,
     plan_lines,
     summary_lines,
     wrapped,
 )
-from bringup.system.layout import Settings
+from bringup.system.layout import Layout, Settings
 
 
 def build(request: Request, settings: Settings, *, dry_run: bool, json: bool) -> int | None:
@@ -52,6 +53,8 @@ def _carry_out(session: Any, console: Console | Silent, *, json: bool) -> int | 
         return None
     for text in opening_lines(session.plan, limits_text(session), offline=request.offline):
         console.line(text)
+    for text in estimate_lines(session.estimate()):
+        console.line(text)
     try:
         seconds = execute(session)
     except BringupError as exc:
@@ -73,6 +76,10 @@ def _carry_out(session: Any, console: Console | Silent, *, json: bool) -> int | 
     for text in summary_lines(session.plan, times, levels):
         console.line(text)
     console.line(f"  {'total':<20} {duration(seconds)}")
+    from bringup.stats.tables import last_bound_lines
+
+    for text in last_bound_lines(session.context.layout):
+        console.line(text)
     for text in closing_lines(session, levels):
         console.line(text)
     return None
@@ -143,9 +150,10 @@ def plan(request: Request, settings: Settings, *, json: bool, why: str) -> int |
         msg = f"the plan has no package {why!r}; it has {', '.join(session.plan.packages)}"
         raise UsageError(msg)
     if json:
-        print_json(session.plan.document())
+        print_json(session.plan.document() | {"estimate": session.estimate().document()})
     else:
-        print(as_typed("\n".join([*plan_lines(session.plan, why=why), f"  limits: {limits_text(session)}"])))
+        lines = [*plan_lines(session.plan, why=why), f"  limits: {limits_text(session)}"]
+        print(as_typed("\n".join([*lines, *estimate_lines(session.estimate())])))
     return None
 
 
@@ -425,6 +433,26 @@ def jobs(settings: Settings, flags: dict[str, Any]) -> int | None:
     nice = int(text) if text else None
     for line in set_limits(settings.build, flags["target"], jobs=flags["jobs"], memory_gib=flags["memory"], nice=nice):
         print(line)
+    return None
+
+
+def stats(settings: Settings, flags: dict[str, Any]) -> int | None:
+    """Show what a target's builds took."""
+    from bringup.stats.tables import document, find_target, lines
+
+    gpu = flags["gpu"]
+    if gpu == "auto":
+        from bringup.config.catalogue import load_catalogue
+        from bringup.session import find_gpu
+        from bringup.system.environ import base_environment
+
+        gpu = find_gpu(gpu, load_catalogue(settings.data), base_environment()).name
+    target = find_target(settings.build, target=flags["target"], gpu=gpu, cuda=flags["cuda"])
+    found = document(Layout(build=settings.build, target=target, cache=settings.cache))
+    if flags["json"]:
+        print_json(found)
+    else:
+        print("\n".join(lines(found)))
     return None
 
 

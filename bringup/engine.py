@@ -13,12 +13,14 @@ from types import FrameType
 from bringup.building.build_environment import launcher_for
 from bringup.building.shared_budget import shared_budget
 from bringup.context import Context, Outcome
-from bringup.errors import BringupError, StorageError, TargetError
+from bringup.errors import BringupError, Interrupted, StorageError, TargetError
 from bringup.model.plan import Decision, Phase, Step
 from bringup.model.recipe import GitSource
 from bringup.phases import build, fetch, install, patch, prepare, tools, verify
 from bringup.schedule import run_steps
 from bringup.session import Session
+from bringup.stats.runs import DONE, FAILED, STOPPED, Run, RunLog, StepRun
+from bringup.stats.trace import write_trace
 from bringup.system import process
 from bringup.system.fs import free_bytes, make_dir, write_json
 from bringup.system.git import probe_sources
@@ -52,9 +54,9 @@ def execute(
         write_json(ctx.layout.root / "plan.json", ctx.plan.document())
         session.state.forget_failure()
         take_ready_tools(ctx)
-        with shared_budget(ctx, steps) as ctx:
+        with shared_budget(ctx, steps) as ctx, _recorded(ctx, steps) as log:
             session = replace(session, context=ctx)
-            runner = _Runner(session, options or verify.Options())
+            runner = _Runner(session, options or verify.Options(), log)
             run_steps(
                 steps,
                 runner.run,
@@ -64,6 +66,33 @@ def execute(
                 seconds=ctx.request.time_limit,
             )
     return time.monotonic() - started
+
+
+@contextmanager
+def _recorded(ctx: Context, steps: tuple[Step, ...]) -> Iterator[RunLog]:
+    """Keep the record of a run, and write its timeline at the end, however it ends."""
+    run = Run(
+        target=ctx.plan.target.id,
+        stack=ctx.plan.stack.name,
+        started=round(time.time(), 3),
+        jobs=ctx.jobs,
+        memory_mib=ctx.memory_bytes >> 20,
+        units=ctx.budget.run if ctx.budget else "",
+        order={step.id: step.after for step in steps},
+    )
+    log, outcome = RunLog(ctx.layout.run, run), STOPPED
+    try:
+        yield log
+        outcome = DONE
+    except BringupError as exc:
+        outcome = STOPPED if isinstance(exc, Interrupted) else FAILED
+        raise
+    finally:
+        log.close(outcome)
+        try:
+            write_trace(ctx.layout)
+        except BringupError as exc:
+            ctx.reporter.line(f"warning: no timeline was written: {exc.message}")
 
 
 def take_ready_tools(ctx: Context) -> None:
@@ -89,27 +118,52 @@ def _is_heavy(step: Step, ctx: Context) -> bool:
     return package.build.backend != "repack" and launcher_for(package, ctx) is None
 
 
+class _Begun:
+    """Clocks as they stood when a step began, in its thread."""
+
+    def __init__(self) -> None:
+        self._date, self._started = time.time(), time.monotonic()
+        self._tools, self._cpu = process.tool_seconds(), process.tool_cpu_seconds()
+
+    def ended(self, step: Step, outcome: str) -> StepRun:
+        """Return the record of the step, which ends now."""
+        return StepRun(
+            step=step.id,
+            after=step.after,
+            start=round(self._date, 3),
+            seconds=round(time.monotonic() - self._started, 3),
+            tool_seconds=round(process.tool_seconds() - self._tools, 2),
+            cpu_seconds=round(process.tool_cpu_seconds() - self._cpu, 2),
+            outcome=outcome,
+        )
+
+
 class _Runner:
     """Runs one step: chooses the phase, tells the reporter, records what is done."""
 
-    def __init__(self, session: Session, options: verify.Options) -> None:
+    def __init__(self, session: Session, options: verify.Options, log: RunLog) -> None:
         self._session = session
         self._options = options
+        self._log = log
 
     def run(self, step: Step) -> None:
         ctx = self._session.context
-        started, tools_before = time.monotonic(), process.tool_seconds()
+        begun = _Begun()
         ctx.reporter.started(step)
         try:
             outcome = self._phase(step)
         except BringupError as exc:
             if not ctx.stopping.is_set():  # what is ended because something else failed is no failure of its own
                 self._session.state.fail(step, exc)
-            ctx.reporter.failed(step, exc, time.monotonic() - started)
+            stopped = ctx.stopping.is_set() or isinstance(exc, Interrupted)
+            ended = begun.ended(step, STOPPED if stopped else FAILED)
+            self._log.ended(ended)
+            ctx.reporter.failed(step, exc, ended.seconds)
             raise
-        seconds = time.monotonic() - started
-        self._session.state.finish(step, outcome, seconds, tools=process.tool_seconds() - tools_before)
-        ctx.reporter.finished(step, outcome, seconds)
+        ended = begun.ended(step, DONE)
+        self._session.state.finish(step, outcome, ended.seconds, tools=ended.tool_seconds, cpu=ended.cpu_seconds)
+        self._log.ended(ended)
+        ctx.reporter.finished(step, outcome, ended.seconds)
 
     def _phase(self, step: Step) -> Outcome:
         ctx = self._session.context

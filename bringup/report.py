@@ -20,6 +20,7 @@ from bringup.system.environ import command_name
 
 if TYPE_CHECKING:
     from bringup.context import Outcome
+    from bringup.planning.estimate import Estimate
 
 # Seconds between two progress lines of one step where the output is not a terminal.
 QUIET_SECONDS = 20.0
@@ -166,6 +167,15 @@ def plan_lines(plan: Plan, *, why: str = "") -> list[str]:
     if plan.download_mib or plan.disk_mib:
         lines.append(f"  estimate: {plan.download_mib / 1024:.1f} GiB to fetch, {plan.disk_mib / 1024:.1f} GiB of disk")
     return lines
+
+
+def estimate_lines(estimate: Estimate) -> list[str]:
+    """Return how long the steps will take, with how much memory, and how sure that is; nothing if nothing runs."""
+    if not estimate.steps:
+        return []
+    said = f"about {duration(estimate.seconds)}" if estimate.seconds else "how long is not known"
+    memory = f", {estimate.memory_mib / 1024:.1f} GiB of memory for compilers" if estimate.memory_mib else ""
+    return wrapped("  expected: ", f"{said}{memory} ({estimate.sureness()})")
 
 
 def change_lines(plan: Plan, package: str) -> list[str]:

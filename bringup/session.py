@@ -13,8 +13,9 @@ from bringup.config.lockfile import Lock, read_lock
 from bringup.context import Context, Reporter, Tools
 from bringup.errors import TargetError
 from bringup.model.gpu import Gpu
-from bringup.model.plan import Plan, Request, Step
+from bringup.model.plan import Decision, Phase, Plan, Request, Step
 from bringup.model.stack import Stack
+from bringup.planning.estimate import Estimate, StepEstimate, estimate_plan, estimate_step
 from bringup.planning.locking import check_lock, lock_inputs
 from bringup.planning.planner import Toolchain, make_plan
 from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
@@ -57,11 +58,25 @@ class Session:
         return found
 
     def expected_seconds(self, step: Step) -> float:
-        """Return how long a step will take, by when it last ran here or what its recipe says."""
-        record = self.state.record(step.id)
-        if record:
-            return float(record["seconds"])
-        return step.seconds / self.context.jobs if step.seconds else 1.0
+        """Return how long a step will take, by when it last ran here or what its recipe says; 1 if that is unknown."""
+        return self._estimate(step).seconds or 1.0
+
+    def estimate(self) -> Estimate:
+        """Return what the steps that are to run will take, and how sure that is."""
+        parts = {step.id: self._estimate(step) for step in self.plan.steps if step.decision is Decision.RUN}
+        return estimate_plan(self.plan.steps, parts, memory_mib=self.context.memory_bytes >> 20)
+
+    def _estimate(self, step: Step) -> StepEstimate:
+        """Return what one step will take; a package that is only packed anew uses no compilers."""
+        package = self.plan.packages.get(step.package)
+        compiles = package is not None and step.phase is Phase.BUILD and package.build.backend != "repack"
+        return estimate_step(
+            step,
+            self.state.record(step.id),
+            jobs=self.context.jobs,
+            memory_mib=self.context.memory_bytes >> 20,
+            job_mib=int(package.build.memory_per_job_gib * 1024) if package and compiles else 0,
+        )
 
 
 def open_session(request: Request, settings: Settings, reporter: Reporter, *, remote: Remote | None = None) -> Session:

@@ -9,10 +9,13 @@ from typing import Any
 
 from bringup.context import Outcome
 from bringup.errors import BringupError
-from bringup.model.plan import Step
+from bringup.model.plan import Phase, Step
 from bringup.store import Entry, Lookup, Store
 from bringup.system.fs import read_json, write_json
 from bringup.system.layout import Layout
+
+# Runs of a step whose figures are kept, for estimates.
+KEPT_RUNS = 3
 
 
 class TargetState:
@@ -72,7 +75,7 @@ class TargetState:
         known = read_json(self._path(step_id))
         return known if isinstance(known, dict) else None
 
-    def finish(self, step: Step, outcome: Outcome, seconds: float, *, tools: float = 0.0) -> None:
+    def finish(self, step: Step, outcome: Outcome, seconds: float, *, tools: float = 0.0, cpu: float = 0.0) -> None:
         """Record that a step is done; the last thing that happens to it.
 
         Args:
@@ -80,7 +83,9 @@ class TargetState:
             outcome: what it did.
             seconds: wall-clock seconds it took.
             tools: of these, seconds in which it waited for commands: compilers, git, uv.
+            cpu: CPU seconds of these commands.
         """
+        past = [*self._past(step), *_figures(step, outcome, seconds)][-KEPT_RUNS:]
         write_json(
             self._path(step.id),
             {
@@ -90,11 +95,18 @@ class TargetState:
                 "outputs": [str(path) for path in outcome.outputs],
                 "seconds": round(seconds, 2),
                 "tool_seconds": round(tools, 2),
+                "cpu_seconds": round(cpu, 2),
+                "past": past,
                 "note": outcome.note,
                 "facts": dict(outcome.facts),
                 "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             },
         )
+
+    def _past(self, step: Step) -> list[dict[str, Any]]:
+        """Return the figures of earlier runs of a step."""
+        found = (self.record(step.id) or {}).get("past")
+        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
     def fail(self, step: Step, error: BringupError) -> None:
         """Record that a step failed, for who asks about it later."""
@@ -115,3 +127,11 @@ class TargetState:
 
     def _path(self, step_id: str) -> Path:
         return self._layout.records / f"{step_id.replace(':', '.')}.json"
+
+
+def _figures(step: Step, outcome: Outcome, seconds: float) -> list[dict[str, Any]]:
+    """Return what a run says about the next one; nothing if it took over a wheel instead of building one."""
+    if step.phase is Phase.BUILD and "jobs" not in outcome.facts:
+        return []
+    units = outcome.facts.get("units", {})
+    return [{"seconds": round(seconds, 2), "peak_mib": units.get("together_mib", 0)}]

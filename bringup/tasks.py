@@ -146,6 +146,11 @@ def jobs(flags: Flags) -> int | None:
     return commands.jobs(settings_from(flags), flags)
 
 
+def stats(flags: Flags) -> int | None:
+    """Show what a target's build took: its steps, what bounded it, its ten worst units, what was reused."""
+    return commands.stats(settings_from(flags), flags)
+
+
 def schema(flags: Flags) -> int | None:
     """Make the reference pages and the JSON schemas of the data files; --check only compares."""
     return commands.schema(settings_from(flags), check=flags["check"])
@@ -174,6 +179,11 @@ JOBS = {
     "jobs": (0, "compilers at the same time from now on; those that run are not interrupted"),
     "memory": (0.0, "GiB of memory to use from now on"),
     "nice": ("", "niceness of compilers from now on, those that run included"),
+}
+STATS = {
+    "target": ("", "target to tell about, h200-cu130-cp311; not needed if only one was built"),
+    "gpu": ("", "GPU whose target is meant, or auto"),
+    "cuda": ("", "CUDA release, 13.0, if the GPU has several targets"),
 }
 DEBUG = {"debug": RUN["debug"]}
 BUILD_DIR = {"build-dir": TARGET["build-dir"]}
@@ -214,6 +224,7 @@ for body, groups in (
     (clean, ({"target": ("", "target to remove, h200-cu130-cp311"), "all": (False, "everything")}, BUILD_DIR, DEBUG)),
     (gc, ({"max-size": ("20G", "size to keep the cache below, 500M or 20G")}, DEBUG)),
     (jobs, (JOBS, BUILD_DIR, DEBUG)),
+    (stats, (STATS, {"build-dir": TARGET["build-dir"], "data": TARGET["data"]}, JSON, DEBUG)),
     (schema, ({"check": (False, "fail if a file is out of date")}, DEBUG)),
     (test, (TEST, DEBUG)),
     (lint, (DEBUG,)),

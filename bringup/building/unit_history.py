@@ -87,14 +87,30 @@ def read_units(path: Path, *, run: str = "") -> Iterator[Unit]:
 
 
 def totals(units: Sequence[Unit]) -> dict[str, float]:
-    """Return how many units were compiled and what that took: seconds of processors and of waiting, MiB at most."""
+    """Return how many units were compiled and what that took: seconds of processors and of waiting, MiB at most.
+
+    `peak_mib` is the largest unit, `together_mib` those at the same time.
+    """
     return {
         "count": sum(unit.attempt == 1 for unit in units),
         "compiled_again": sum(unit.attempt > 1 for unit in units),
         "cpu_seconds": round(sum(unit.cpu for unit in units), 1),
         "waited_seconds": round(sum(unit.wait for unit in units), 1),
         "peak_mib": max((unit.rss_kib >> 10 for unit in units), default=0),
+        "together_mib": together_mib(units),
     }
+
+
+def together_mib(units: Iterable[Unit]) -> int:
+    """Return the most that units took at the same time, in MiB, had each been at its peak all along: an upper bound."""
+    events = []
+    for unit in units:
+        events += [(unit.start, unit.rss_kib), (unit.start + unit.wall, -unit.rss_kib)]
+    most = now = 0
+    for _, change in sorted(events):  # at the same moment, what ends comes before what starts
+        now += change
+        most = max(most, now)
+    return most >> 10
 
 
 def key_hash(key: str) -> int:

@@ -188,7 +188,8 @@ class Step:
         fingerprint: hash over all that can change the result.
         needs: packages this step needs the results of.
         after: ids of the steps that come before it.
-        seconds: CPU seconds it took when it was last measured; 0 if unknown.
+        seconds: CPU seconds as its recipe says, or wall-clock seconds of the store's newest build; 0 if unknown.
+        stored: the seconds are those of the store.
     """
 
     package: str
@@ -199,6 +200,7 @@ class Step:
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     seconds: float = 0
+    stored: bool = False
 
     @property
     def id(self) -> str:

@@ -291,7 +291,7 @@ def _package_steps(
             Step(
                 package=name, phase=Phase.BUILD, decision=Decision.REUSE,
                 why=reason or "nothing changed since it was built",
-                fingerprint=own.value, needs=package.needs, seconds=seconds,
+                fingerprint=own.value, needs=package.needs, seconds=seconds, stored=last is not None,
             ),
         ]  # fmt: skip
     why = problem or _why_build(own, last)
@@ -325,6 +325,7 @@ def _package_steps(
             needs=package.needs,
             after=(f"{name}:patch",) if light else (f"{name}:patch", f"{name}:prepare", *tools),
             seconds=seconds,
+            stored=last is not None,
         ),
     ]  # fmt: skip
 

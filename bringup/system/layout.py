@@ -69,6 +69,16 @@ class Layout:
         return self.root / "units.jsonl"
 
     @property
+    def run(self) -> Path:
+        """The record of the last run: its steps with their times."""
+        return self.root / "run.json"
+
+    @property
+    def trace(self) -> Path:
+        """The timeline of the last run, for Perfetto."""
+        return self.root / "trace.json"
+
+    @property
     def verify_json(self) -> Path:
         """What verification found."""
         return self.root / "verify.json"

@@ -115,6 +115,7 @@ def run(
         max_rss_kb=usage[1],
     )
     _waited.seconds = tool_seconds() + done.seconds
+    _waited.cpu = tool_cpu_seconds() + done.cpu_seconds
     if check and status != 0:
         raise error(_failure_text(title, done), hint=_failure_hint(status), log=str(log or ""))
     return done
@@ -123,6 +124,11 @@ def run(
 def tool_seconds() -> float:
     """Return the wall seconds that this thread has waited for commands so far; what is left of a step is ours."""
     return float(getattr(_waited, "seconds", 0.0))
+
+
+def tool_cpu_seconds() -> float:
+    """Return the CPU seconds of the commands that this thread has waited for so far."""
+    return float(getattr(_waited, "cpu", 0.0))
 
 
 def live() -> tuple[int, ...]:
