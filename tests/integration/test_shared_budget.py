@@ -57,3 +57,13 @@ def test_independent_packages_are_built_at_the_same_time_under_one_budget(progra
         assert (facts["count"], facts["compiled_again"]) == (1, 0)
         assert facts["peak_mib"] > 5
     assert not list(program.build_dir.glob("*/jobs.json"))
+    (trace,) = program.build_dir.glob("*/trace.json")
+    bars = {event["name"]: event for event in json.loads(trace.read_bytes())["traceEvents"] if event["ph"] == "X"}
+    assert {"alpha:build", "gamma:build", "alpha.c", "gamma.c"} <= set(bars)
+    begin, end = bars["alpha:build"]["ts"], bars["alpha:build"]["ts"] + bars["alpha:build"]["dur"]
+    assert begin <= bars["alpha.c"]["ts"] < end
+    assert "expected: " in done.out
+    assert "critical path: " in done.out
+    told = json.loads(program.run("stats", "--json").out)
+    assert told["run"]["outcome"] == "done"
+    assert {"alpha:build", "gamma:build"} <= {step["step"] for step in told["steps"]}
