@@ -17,6 +17,7 @@ from typing import Self
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bringup.system.jobbudget import client_variables  # noqa: E402
 from bringup.system.jobcontrol import Control  # noqa: E402
 from bringup.system.jobserver import JobServer  # noqa: E402
 from bringup.system.launcher import make_launcher, put_in_front  # noqa: E402
@@ -57,15 +58,8 @@ class Budget:
 
     def environment(self, package: str, tree: Path) -> dict[str, str]:
         """Return the variables of one package's build."""
-        return {
-            **os.environ,
-            "MAKEFLAGS": self.server.makeflags,
-            "BRINGUP_JOBS": str(self.server.folder),
-            "BRINGUP_PACKAGE": package,
-            "BRINGUP_TREE": str(tree),
-            "BRINGUP_UNITS": str(self.records),
-            "BRINGUP_RUN": "benchmark",
-        }
+        ours = client_variables(self.server, package, tree, records=self.records, run="benchmark")
+        return {**os.environ, **ours}
 
 
 class Watch:

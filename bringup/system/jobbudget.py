@@ -45,6 +45,18 @@ def read_mark(root: Path) -> tuple[Path, bool] | None:
     return Path(known["folder"]), alive and Path(known["folder"]).is_dir()
 
 
+def client_variables(server: JobServer, package: str, tree: Path, *, records: Path, run: str) -> dict[str, str]:
+    """Return the variables by which build tools find the job server, and the launcher the place of its records."""
+    return {
+        "MAKEFLAGS": server.makeflags,
+        "BRINGUP_JOBS": str(server.folder),
+        "BRINGUP_PACKAGE": package,
+        "BRINGUP_TREE": str(tree),
+        "BRINGUP_UNITS": str(records),
+        "BRINGUP_RUN": run,
+    }
+
+
 class JobBudget:
     """The budget of one run.
 
@@ -81,11 +93,4 @@ class JobBudget:
 
     def environment(self, package: str, tree: Path) -> dict[str, str]:
         """Return the variables of a build of `package` whose files lie below `tree`."""
-        return {
-            "MAKEFLAGS": self.server.makeflags,
-            "BRINGUP_JOBS": str(self.server.folder),
-            "BRINGUP_PACKAGE": package,
-            "BRINGUP_TREE": str(tree),
-            "BRINGUP_UNITS": str(self.records),
-            "BRINGUP_RUN": self.run,
-        }
+        return client_variables(self.server, package, tree, records=self.records, run=self.run)
