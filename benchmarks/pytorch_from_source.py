@@ -2,8 +2,8 @@
 
     python benchmarks/pytorch_from_source.py OUT [--json benchmarks/results/pytorch-from-source.json]
 
-Compilers' CPU seconds, memory and times come from the product's own launcher (units.log), memory of the whole node from
-progress.tsv. Share of cores busy = compilers' CPU seconds / (cores x seconds from the first compile to the last),
+Compilers' CPU seconds, memory and times come from the product's own launcher (units.jsonl), memory of the whole node
+from progress.tsv. Share of cores busy = compilers' CPU seconds / (cores x seconds from the first compile to the last),
 where pauses between attempts do not count: a pause is a gap in which no compiler ran for longer than a minute.
 """
 
@@ -21,49 +21,48 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bringup.building.unit_log import UnitRun, read_unit_log  # noqa: E402 - found through the line above
+from bringup.building.unit_history import Unit, read_units  # noqa: E402 - found through the line above
 
 PAUSE_SECONDS = 60.0
 WORST = 10
 
 
-def spans(runs: Sequence[UnitRun]) -> list[tuple[float, float]]:
+def spans(units: Sequence[Unit]) -> list[tuple[float, float]]:
     """Return from when to when compilers ran, without the pauses."""
     found: list[tuple[float, float]] = []
-    for one in sorted(runs, key=lambda run: run.start):
+    for one in sorted(units, key=lambda unit: unit.start):
+        end = one.start + one.wall
         if found and one.start - found[-1][1] <= PAUSE_SECONDS:
-            found[-1] = (found[-1][0], max(found[-1][1], one.end))
+            found[-1] = (found[-1][0], max(found[-1][1], end))
         else:
-            found.append((one.start, one.end))
+            found.append((one.start, end))
     return found
 
 
-def costs(runs: Sequence[UnitRun], cores: int) -> dict[str, Any]:
-    """Return the figures of a unit log; units that were ended and compiled again count with what both took."""
-    probes = [one for one in runs if "cmTC_" in one.output]  # CMake's own questions
-    runs = [one for one in runs if "cmTC_" not in one.output]
-    compiled = [one for one in runs if one.compiles]
-    whole = {one.output: one for one in compiled if one.status == 0}
+def costs(units: Sequence[Unit], cores: int) -> dict[str, Any]:
+    """Return the figures of one package's units; those that were ended and compiled again count with what both took."""
+    compiled = [one for one in units if one.lang != "link"]
+    links = [one for one in units if one.lang == "link"]
+    done = [one for one in compiled if one.exit == 0]
+    whole = {one.key: one for one in done}
     wall = sum(end - start for start, end in spans(compiled))
-    cpu = sum(one.cpu_seconds for one in compiled)
-    others = [one for one in runs if not one.compiles]
-    again = len([one for one in compiled if one.status == 0]) - len(whole)
-    by_cost = sorted(whole.values(), key=lambda one: -one.cpu_seconds)[:WORST]
-    by_memory = sorted(whole.values(), key=lambda one: -one.peak_kib)[:WORST]
+    cpu = sum(one.cpu for one in compiled)
+    by_cost = sorted(whole.values(), key=lambda one: -one.cpu)[:WORST]
+    by_memory = sorted(whole.values(), key=lambda one: -one.rss_kib)[:WORST]
     return {
         "units": len(whole),
-        "compiled_again": again,
-        "ended_unfinished": len([one for one in compiled if one.status]),
+        "compiled_again": len(done) - len(whole),
+        "ended_unfinished": len(compiled) - len(done),
         "compile_cpu_s": round(cpu, 1),
         "compile_wall_s": round(wall, 1),
         "attempts": len(spans(compiled)),
         "cores": cores,
         "busy_share": round(cpu / (cores * wall), 4) if wall else 0.0,
-        "configure_probes_cpu_s": round(sum(one.cpu_seconds for one in probes), 1),
-        "link_cpu_s": round(sum(one.cpu_seconds for one in others), 1),
-        "links": len(others),
-        "longest_units": [{"unit": one.output, "cpu_s": round(one.cpu_seconds, 1)} for one in by_cost],
-        "largest_units": [{"unit": one.output, "peak_mib": one.peak_kib >> 10} for one in by_memory],
+        "waited_s": round(sum(one.wait for one in units), 1),
+        "link_cpu_s": round(sum(one.cpu for one in links), 1),
+        "links": len(links),
+        "longest_units": [{"unit": one.name, "cpu_s": round(one.cpu, 1)} for one in by_cost],
+        "largest_units": [{"unit": one.name, "peak_mib": one.rss_kib >> 10} for one in by_memory],
     }
 
 
@@ -94,16 +93,17 @@ def collect(out: Path) -> dict[str, Any]:
     """Return the whole result of one node's files.
 
     Raises:
-        FileNotFoundError: there is no units.log or machine.txt among them.
+        FileNotFoundError: there is no units.jsonl or machine.txt among them.
     """
     lines = (out / "machine.txt").read_text().splitlines()
     cores = int(lines[0])
-    runs = list(read_unit_log(out / "units.log"))
-    if not runs:
-        raise FileNotFoundError(out / "units.log")
+    units = list(read_units(out / "units.jsonl"))
+    if not units:
+        raise FileNotFoundError(out / "units.jsonl")
+    packages = sorted({unit.package for unit in units} - {"pytorch"})
     named = dict(line.split("=", 1) for line in lines if "=" in line and " " not in line.split("=", 1)[0])
     wheels = [line.split() for line in (out / "wheels.txt").read_text().splitlines()]
-    last = max(run.end for run in runs)
+    last = max(unit.start + unit.wall for unit in units)
     return {
         "name": "pytorch-from-source",
         "date": dt.datetime.fromtimestamp(last, tz=dt.UTC).date().isoformat(),
@@ -115,7 +115,8 @@ def collect(out: Path) -> dict[str, Any]:
             "gpu": lines[-1],
         },
         "results": {
-            **costs(runs, cores),
+            **costs([unit for unit in units if unit.package == "pytorch"], cores),
+            "others": {name: costs([unit for unit in units if unit.package == name], cores) for name in packages},
             **node(out / "progress.tsv"),
             "wheels": {Path(row[8]).name: int(row[4]) for row in wheels if len(row) > 8},
             "attempts_exit": [line.split("\t") for line in (out / "attempts.tsv").read_text().splitlines()],

@@ -13,14 +13,13 @@ from packaging.version import Version
 
 from bringup.building.build_environment import build_environment, fill, package_jobs, placeholders
 from bringup.building.cmake_cache import refresh_stale
-from bringup.building.compiler_cache import report_of, wanted, with_compiler_cache
+from bringup.building.compiler_cache import report_of, with_compiler_cache
 from bringup.building.configure import check_parts, configure, generate
 from bringup.building.outside import VARIABLE as OUTSIDE_VARIABLE
 from bringup.building.outside import list_file, outside_headers
 from bringup.building.recipe_hooks import load_hook, make_hook_context
 from bringup.building.same_interface import adopt_same_interface, alias_of
 from bringup.building.unit_history import read_units, totals
-from bringup.building.unit_log import launcher_environment
 from bringup.context import Context, Outcome
 from bringup.errors import BringupError, BuildError, VerifyError
 from bringup.formats.archive import ArchiveError
@@ -158,8 +157,6 @@ def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -
     ]
     log, what = ctx.layout.log(step.id), f"build of {package.name} {package.version}"
     if package.build.configure:
-        if not wanted(package, ctx):  # what a hit takes is not what the unit costs
-            env |= launcher_environment(env, ctx.layout.work(package.name), log)
         configure(
             package,
             folder,

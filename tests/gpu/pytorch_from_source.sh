@@ -22,7 +22,7 @@ sample() {
     while :; do
         used=$(awk '/^MemTotal:/ {t = $2} /^MemAvailable:/ {a = $2} END {print t - a}' /proc/meminfo)
         ticks=$(awk '/^cpu / {for (i = 2; i <= 9; i++) all += $i; print all - $5 - $6 "\t" all; exit}' /proc/stat)
-        units=$(cat "$dest"/build/*/work/pytorch/units.log 2>/dev/null | wc -l)
+        units=$(cat "$dest"/build/*/units.jsonl 2>/dev/null | wc -l)
         load=$(cut -d' ' -f1 /proc/loadavg)
         stage=$(cat "$out/stage" 2>/dev/null)
         printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$(date +%s)" "$load" "$used" "$units" "$ticks" "$stage" >>"$out/progress.tsv"
@@ -38,8 +38,9 @@ collect() { # small files only
     for log in "$dest"/build/*/logs/*.log; do
         [ ! -f "$log" ] || tail -c 400000 "$log" >"$out/logs/$(basename "$log")"
     done
-    for file in "$dest"/build/*/work/pytorch/units.log; do [ ! -f "$file" ] || cp "$file" "$out/units.log"; done
-    for file in "$dest"/build/*/verify.json "$dest"/build/*/plan.json; do [ ! -f "$file" ] || cp "$file" "$out/"; done
+    for name in units.jsonl trace.json verify.json plan.json; do
+        for file in "$dest"/build/*/$name; do [ ! -f "$file" ] || cp "$file" "$out/"; done
+    done
     for folder in "$dest"/build/*/records; do [ ! -d "$folder" ] || cp -R "$folder" "$out/"; done
     find "$dest" -name '*.whl' -path '*store*' -exec ls -l {} + >"$out/wheels.txt" 2>/dev/null
     { nproc; grep -m1 'model name' /proc/cpuinfo; grep MemTotal /proc/meminfo; cat /etc/os-release; } >"$out/machine.txt"
