@@ -1,153 +1,31 @@
-"""The console program: invoke's parser over our tasks, with our exit codes and no traceback for what users can mend."""
+"""The console program: reads the words, runs one task, ends with our exit codes; no traceback for what users can mend.
+
+Start-up counts: nothing is imported here but what every task needs, and a plain command line does without invoke.
+"""
 
 from __future__ import annotations
 
-import itertools
-import re
+import gc
 import sys
-from typing import NoReturn
 
-from invoke.exceptions import Exit, ParseError, UnexpectedExit
-from invoke.program import Program
-
-from bringup import __version__
-from bringup.config.load import nearest
-from bringup.errors import BringupError, UsageError
-from bringup.output import print_error
-from bringup.system.environ import command_name
-
-# Tasks that take plain words, with the flag that stands for one; and the flags of theirs that take a value.
-FREE_WORDS = {"diagnose": "--log", "list": "--what", "knowledge": "--new"}
-TAKE_VALUE = ("--gpu", "--stack", "--cuda", "--build-dir", "--data", "--log", "--what", "--new", "--id")
-
-# What help and reference show together.
-TASK_GROUPS = (
-    ("Build", ("build", "plan", "fetch", "patch", "prepare", "install", "verify")),
-    ("Use what was built", ("shell", "env", "bundle")),
-    ("Find out", ("list", "stats", "doctor", "diagnose", "report")),
-    ("Keep house", ("clean", "gc", "lock")),
-    ("Develop bringup", ("test", "lint", "schema", "knowledge")),
-)
-ABOUT = """\
-Builds PyTorch, torchvision, FlashInfer and SGLang from source for a GPU, H200 first, and proves the result.
-No GPU, no CUDA and no root are needed to build."""
-
-
-class BringupProgram(Program):
-    """invoke's program, with parse errors as wrong use (exit code 2) and plain words after some tasks."""
-
-    def run(self, argv: list[str] | None = None, exit: bool = True) -> None:  # noqa: A002 - invoke's name
-        """Run and end the process with the right code."""
-        del exit
-        words = fold_positionals(list(sys.argv if argv is None else argv))
-        try:
-            self.create_config()
-            self._parse(words)
-            self.parse_cleanup()
-            self.update_config()
-            self.execute()
-        except ParseError as exc:
-            _leave(self._wrong_use(str(exc), words))
-        except Exit as exc:
-            if exc.message:
-                print(exc.message, file=sys.stderr)
-            sys.exit(exc.code)
-        except UnexpectedExit as exc:
-            sys.exit(exc.result.exited)
-
-    def print_help(self) -> None:
-        """Show what the program is for, the main job, and the tasks; invoke's own options have no use here."""
-        name = command_name()
-        tasks = dict(self.namespace.tasks) if self.namespace else {}
-        print(f"{ABOUT}\n\nUsage: {name} TASK [flags]\n")
-        print(f"  {name} build --gpu h200 --stack kernels   the main job\n  {name} TASK --help   the flags of a task")
-        placed = {task for _, names in TASK_GROUPS for task in names}
-        rest = ("Others", tuple(task for task in sorted(tasks) if task not in placed))
-        for heading, names in (*TASK_GROUPS, rest):
-            here = [task for task in names if task in tasks]
-            if here:
-                print(f"\n{heading}:")
-            for task in here:
-                print(f"  {task:<10} {(tasks[task].__doc__ or '').strip().splitlines()[0]}")
-        print("\n-h, --help and -V, --version stand alone; every other flag follows its task.")
-
-    def _parse(self, words: list[str]) -> None:
-        try:
-            self.parse_core(words)
-            self.parse_collection()
-            self.parse_tasks()
-        except ValueError as exc:  # from int() or float(), which invoke calls on the value of a flag
-            found = re.search(r"'(.*)'$", str(exc))
-            value = found[1] if found else ""
-            _leave(UsageError(f"{_flag_of(value, words)} wants a number, not {value!r}"))
-
-    def _wrong_use(self, message: str, words: list[str]) -> UsageError:
-        tasks = dict(self.namespace.tasks) if self.namespace else {}
-        task = next((tasks[word] for word in words[1:] if word in tasks), None)
-        hint = f"{self.binary} --help shows the tasks, {self.binary} TASK --help the flags of one"
-        unknown = re.search(r"No idea what '(.+)' is", message)
-        if unknown:
-            word = unknown[1].split("=", 1)[0]
-            flags = [f"--{arg.name.replace('_', '-')}" for arg in task.get_arguments()] if task else []
-            near = nearest(word, flags if word.startswith("-") else list(tasks))
-            kind = f"{task.name} has no flag" if task and word.startswith("-") else "there is no task"
-            message = f"{kind} {word!r}" + (f"; did you mean {near}?" if near else "")
-        missing = re.search(r"did not receive required positional arguments: (.+)", message)
-        bare = re.search(r"Flag <Argument: ([\w-]+)", message)
-        if bare:
-            message = f"--{bare[1].replace('_', '-')} needs a value"
-        if missing and task:
-            message = f"{task.name} needs {', '.join('--' + name.strip(chr(39)) for name in missing[1].split(', '))}"
-        return UsageError(message, hint=hint)
-
-
-def fold_positionals(words: list[str]) -> list[str]:
-    """Give plain words after a task (`diagnose LOG...`, `list gpus`) the form of a flag, which invoke's parser wants.
-
-    `--list` and `-l`, which invoke's own program has, show the tasks here as well.
-    """
-    words = [_long(word, words[index - 1]) for index, word in enumerate(words) if word != "-o"]
-    if words[1:2] in (["--list"], ["-l"]):
-        return [words[0], "--help"]
-    at = next((index for index, word in enumerate(words) if index and word in FREE_WORDS), 0)
-    if not at:
-        return words
-    out, flag = words[: at + 1], FREE_WORDS[words[at]]
-    free = True
-    for word in words[at + 1 :]:
-        out.append(f"{flag}={word}" if free and (word == "-" or not word.startswith("-")) else word)
-        free = word not in TAKE_VALUE
-    return out
-
-
-def _flag_of(value: str, words: list[str]) -> str:
-    """Return the flag that was given this value, as `--flag value` or `--flag=value`."""
-    for before, word in itertools.pairwise(words):
-        if word == value and before.startswith("-"):
-            return before
-        if word.startswith("-") and word.endswith(f"={value}"):
-            return word.partition("=")[0]
-    return "a flag"
-
-
-def _long(word: str, before: str) -> str:
-    """Give the value of `-o`, the only short flag, its long name."""
-    return f"--output={word}" if before == "-o" else word
-
-
-def _leave(error: BringupError) -> NoReturn:
-    print_error(error)
-    sys.exit(error.exit_code)
+from bringup.tasks import TASKS
+from bringup.words import fold_positionals, read_plain
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the console program."""
-    from bringup.tasks import ns  # noqa: PLC0415 - the tasks import this module
+    """Run the console program and end the process."""
+    # Importing makes tens of thousands of lasting objects; looking through them again and again for garbage takes
+    # longer than reading all data files.
+    gc.set_threshold(50_000)
+    words = fold_positionals(list(sys.argv if argv is None else argv))
+    plain = read_plain(words, TASKS)
+    if plain is None:
+        from bringup.program import run_program  # noqa: PLC0415 - invoke takes longer to import than a plan to make
 
-    program = BringupProgram(
-        name="bringup", binary="invoke", binary_names=["invoke", "bringup"], namespace=ns, version=__version__
-    )
-    program.run(argv)
+        run_program(words)
+        return
+    task, values = plain
+    sys.exit(task.perform(values))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,14 @@
-"""Flags that several tasks share, given to invoke as the signature of each task.
+"""Flags that several tasks share, what a task is, and what flags and settings together ask for.
 
-invoke reads a task's flags from the function's signature. Writing the ten flags of a target into every task would
-repeat them and let them drift apart, so they stand here once.
+Writing the ten flags of a target into every task would repeat them and let them drift apart, so they stand here once.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from invoke.context import Context as InvokeContext
-from invoke.tasks import Task
+from typing import Any, Self
 
 from bringup.config.frozen import read_frozen
 from bringup.config.paths import data_root, in_checkout
@@ -23,9 +19,11 @@ from bringup.output import guarded
 from bringup.system.environ import process_environment
 from bringup.system.layout import Settings, default_cache
 
+REQUIRED = object()  # the default of a flag that has to be given
+
 # name: (default, help)
 TARGET: dict[str, tuple[Any, str]] = {
-    "gpu": (inspect.Parameter.empty, "GPU to build for, a name of `invoke list gpus`, or auto"),
+    "gpu": (REQUIRED, "GPU to build for, a name of `invoke list gpus`, or auto"),
     "stack": ("", "stack to build, a name of `invoke list stacks`; the GPU's default without it"),
     "cuda": ("", "CUDA release, 13.0; the stack's default without it"),
     "toolkit": ("", "where the CUDA toolkit comes from: system, wheels or debs"),
@@ -53,44 +51,47 @@ RUN: dict[str, tuple[Any, str]] = {
 Flags = dict[str, Any]
 
 
-def with_flags(body: Callable[[Flags], int | None], *groups: dict[str, tuple[Any, str]], name: str = "") -> Task[Any]:
-    """Return an invoke task with the flags of all groups; `body` gets their values by name with underscores."""
-    flags = {key: value for group in groups for key, value in group.items()}
-    required = [key for key, (default, _) in flags.items() if default is inspect.Parameter.empty]
-    parameters = [inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    for key, (default, _) in flags.items():
-        parameters.append(
-            inspect.Parameter(key.replace("-", "_"), inspect.Parameter.POSITIONAL_OR_KEYWORD, default=_default(default))
-        )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """A task of the program.
 
-    def task_body(_c: InvokeContext, **values: Any) -> None:
-        merged = {key.replace("-", "_"): default for key, (default, _) in flags.items()} | values
+    Attributes:
+        name: what users type.
+        body: carries it out, given the values of the flags by name with underscores; its docstring is the task's help.
+        flags: default and help by name; a flag without a default has to be given.
+    """
+
+    name: str
+    body: Callable[[Flags], int | None]
+    flags: dict[str, tuple[Any, str]]
+
+    @classmethod
+    def of(cls, body: Callable[[Flags], int | None], *groups: dict[str, tuple[Any, str]]) -> Self:
+        """Return the task of a function, named like it, with the flags of all groups."""
+        flags = {key: value for group in groups for key, value in group.items()}
+        return cls(name=body.__name__.strip("_").replace("_", "-"), body=body, flags=flags)
+
+    @property
+    def required(self) -> list[str]:
+        """Names of the flags that have to be given."""
+        return [key for key, (default, _) in self.flags.items() if default is REQUIRED]
+
+    def perform(self, values: Flags) -> int:
+        """Carry the task out and return the exit code.
+
+        Args:
+            values: of flags, by name with underscores; the others keep their defaults.
+        """
+        merged = {key.replace("-", "_"): default for key, (default, _) in self.flags.items()} | values
 
         def checked() -> int | None:
-            lacking = [key for key in required if not merged[key.replace("-", "_")]]
+            lacking = [key for key in self.required if merged[key.replace("-", "_")] in (None, "", REQUIRED)]
             if lacking and not installed_bundle():
-                msg = f"{task_body.__name__} needs {', '.join(f'--{key}' for key in lacking)}"
-                raise UsageError(msg, hint=flags[lacking[0]][1])
-            return body(merged)
+                msg = f"{self.name} needs {', '.join(f'--{key}' for key in lacking)}"
+                raise UsageError(msg, hint=self.flags[lacking[0]][1])
+            return self.body(merged)
 
-        guarded(checked, debug=bool(merged.get("debug")))
-
-    task_body.__name__ = (name or body.__name__).replace("-", "_").strip("_")
-    task_body.__doc__ = body.__doc__
-    task_body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    task_body.flags = flags  # type: ignore[attr-defined] # for the reference; invoke takes the helps apart as it parses
-    return Task(
-        task_body,
-        name=name or body.__name__.strip("_").replace("_", "-"),
-        positional=[],
-        iterable=[key.replace("-", "_") for key, (default, _) in flags.items() if isinstance(default, list)],
-        help={key: text for key, (_, text) in flags.items()},
-        auto_shortflags=False,
-    )
-
-
-def _default(value: Any) -> Any:
-    return None if isinstance(value, list) else value
+        return guarded(checked, debug=bool(merged.get("debug")))
 
 
 def installed_bundle() -> Path | None:

@@ -1,13 +1,13 @@
-"""The tasks that users type: read flags, call the engine, print. No decisions are made here."""
+"""The tasks that users type: read flags, call the engine, print. No decisions are made here.
+
+A task imports what it needs when it runs, and invoke is not among it: start-up counts.
+"""
 
 from __future__ import annotations
 
 import shlex
 
-from invoke.collection import Collection
-
-from bringup import commands
-from bringup.flags import RUN, TARGET, Flags, request_from, settings_from, with_flags
+from bringup.flags import RUN, TARGET, Flags, Task, request_from, settings_from
 
 JSON = {"json": (False, "write one JSON document to stdout and nothing else")}
 WHY = {"why": ("", "package whose decisions are explained in full")}
@@ -53,119 +53,165 @@ BUNDLE = {
 
 def build(flags: Flags) -> int | None:
     """Plan, fetch, patch, build, install and verify: the main job."""
-    return commands.build(request_from(flags), settings_from(flags), dry_run=flags["dry_run"], json=flags["json"])
+    from bringup.commands import pipeline
+
+    return pipeline.build(request_from(flags), settings_from(flags), dry_run=flags["dry_run"], json=flags["json"])
 
 
 def plan(flags: Flags) -> int | None:
     """Show what `build` would do and why each step runs or is reused."""
-    return commands.plan(request_from(flags), settings_from(flags), json=flags["json"], why=flags["why"])
+    from bringup.commands import pipeline
+
+    return pipeline.plan(request_from(flags), settings_from(flags), json=flags["json"], why=flags["why"])
 
 
 def fetch(flags: Flags) -> int | None:
     """Fetch all that a build takes from the network: sources, toolchain, distributions; --offline works after it."""
-    return commands.phase(request_from(flags), settings_from(flags), "fetch")
+    from bringup.commands import pipeline
+
+    return pipeline.phase(request_from(flags), settings_from(flags), "fetch")
 
 
 def patch(flags: Flags) -> int | None:
     """Fetch, then make clean source trees with the patches applied."""
-    return commands.phase(request_from(flags), settings_from(flags), "patch")
+    from bringup.commands import pipeline
+
+    return pipeline.phase(request_from(flags), settings_from(flags), "patch")
 
 
 def prepare(flags: Flags) -> int | None:
     """Fetch and patch, then make toolchain and build environments."""
-    return commands.phase(request_from(flags), settings_from(flags), "prepare")
+    from bringup.commands import pipeline
+
+    return pipeline.phase(request_from(flags), settings_from(flags), "prepare")
 
 
 def install(flags: Flags) -> int | None:
     """Everything up to the target environment, without verifying it."""
-    return commands.phase(request_from(flags), settings_from(flags), "install")
+    from bringup.commands import pipeline
+
+    return pipeline.phase(request_from(flags), settings_from(flags), "install")
 
 
 def verify(flags: Flags) -> int | None:
     """Verify the target environment, level by level."""
-    return commands.verify(request_from(flags), settings_from(flags), flags)
+    from bringup.commands import pipeline
+
+    return pipeline.verify(request_from(flags), settings_from(flags), flags)
 
 
 def list_(flags: Flags) -> int | None:
     """List what there is: recipes, stacks, gpus or toolchains."""
-    return commands.listing(settings_from(flags), flags["what"], json=flags["json"])
+    from bringup.commands import findings
+
+    return findings.listing(settings_from(flags), flags["what"], json=flags["json"])
 
 
 def lock(flags: Flags) -> int | None:
     """Resolve everything that a stack's recipes do not pin, as of the stack's date, and write its lock."""
-    return commands.lock(settings_from(flags), flags["stack"])
+    from bringup.commands import keeping
+
+    return keeping.lock(settings_from(flags), flags["stack"])
 
 
 def diagnose(flags: Flags) -> int | None:
     """Name the root cause of a failed build or launch: invoke diagnose LOG... (or - for stdin)."""
-    return commands.diagnose(flags)
+    from bringup.commands import findings
+
+    return findings.diagnose(flags)
 
 
 def doctor(flags: Flags) -> int | None:
     """Check this machine, or an environment (--env), against a target; every failure names its fix."""
-    return commands.doctor(request_from(flags), settings_from(flags), flags)
+    from bringup.commands import findings
+
+    return findings.doctor(request_from(flags), settings_from(flags), flags)
 
 
 def report(flags: Flags) -> int | None:
     """Write everything that an upstream issue needs, secrets removed; nothing is sent."""
-    return commands.report(request_from(flags), settings_from(flags), flags)
+    from bringup.commands import findings
+
+    return findings.report(request_from(flags), settings_from(flags), flags)
 
 
 def knowledge(flags: Flags) -> int | None:
     """Check the known issues, or begin a new one from a log (--new LOG)."""
-    return commands.knowledge(flags)
+    from bringup.commands import findings
+
+    return findings.knowledge(flags)
 
 
 def bundle(flags: Flags) -> int | None:
     """Write everything that a built target needs on a machine without a network, in parts of a limited size."""
-    return commands.bundle(request_from(flags), settings_from(flags), flags)
+    from bringup.commands import keeping
+
+    return keeping.bundle(request_from(flags), settings_from(flags), flags)
 
 
 def shell(flags: Flags) -> int | None:
     """Open a shell in the target's environment."""
-    return commands.shell(request_from(flags), settings_from(flags))
+    from bringup.commands import keeping
+
+    return keeping.shell(request_from(flags), settings_from(flags))
 
 
 def env(flags: Flags) -> int | None:
     """Print the exports of the target's environment: eval "$(./invokew env --gpu h200)"."""
-    return commands.env(request_from(flags), settings_from(flags))
+    from bringup.commands import keeping
+
+    return keeping.env(request_from(flags), settings_from(flags))
 
 
 def clean(flags: Flags) -> int | None:
     """Remove what was made for a target; --all removes toolchains too, the cache stays."""
-    return commands.clean(settings_from(flags), flags["target"], everything=flags["all"])
+    from bringup.commands import keeping
+
+    return keeping.clean(settings_from(flags), flags["target"], everything=flags["all"])
 
 
 def gc(flags: Flags) -> int | None:
     """Keep the cache below a size: the files used longest ago go first."""
-    return commands.gc(settings_from(flags), flags["max_size"])
+    from bringup.commands import keeping
+
+    return keeping.gc(settings_from(flags), flags["max_size"])
 
 
 def jobs(flags: Flags) -> int | None:
     """Show what a running build may use and what it compiles, or change that: --jobs, --memory, --nice."""
-    return commands.jobs(settings_from(flags), flags)
+    from bringup.commands import keeping
+
+    return keeping.jobs(settings_from(flags), flags)
 
 
 def stats(flags: Flags) -> int | None:
     """Show what a target's build took: its steps, what bounded it, its ten worst units, what was reused."""
-    return commands.stats(settings_from(flags), flags)
+    from bringup.commands import findings
+
+    return findings.stats(settings_from(flags), flags)
 
 
 def schema(flags: Flags) -> int | None:
     """Make the reference pages and the JSON schemas of the data files; --check only compares."""
-    return commands.schema(settings_from(flags), check=flags["check"])
+    from bringup.commands import keeping
+
+    return keeping.schema(settings_from(flags), check=flags["check"])
 
 
 def test(flags: Flags) -> int | None:
     """Run the tests: unit, then integration."""
+    from bringup.commands import keeping
+
     words = [str(word) for word in shlex.split(flags["args"])]
-    return commands.run_tests(words, quick=flags["quick"])
+    return keeping.run_tests(words, quick=flags["quick"])
 
 
 def lint(flags: Flags) -> int | None:
     """Run ruff, mypy, shellcheck and the check of the generated docs."""
+    from bringup.commands import keeping
+
     del flags
-    return commands.run_lint()
+    return keeping.run_lint()
 
 
 TEST = {"args": ("", "arguments for pytest, in one string: '-k wheel -x'"), "quick": (False, "unit tests only")}
@@ -188,52 +234,52 @@ STATS = {
 DEBUG = {"debug": RUN["debug"]}
 BUILD_DIR = {"build-dir": TARGET["build-dir"]}
 DATA = {"data": TARGET["data"]}
+LOGS = {
+    "log": ([], "log file; a plain argument is the same"),
+    "last": (False, "the log that was written last"),
+    "brief": (False, "root line, known issue and the first two fixes only"),
+}
+CLEAN = {"target": ("", "target to remove, h200-cu130-cp311"), "all": (False, "everything")}
 STACK = {"stack": ("", "stack to lock, a name of `invoke list stacks`")}
 ABOUT = {
     "gpu": ("", "GPU that the log is about; that of the last build without it"),
     "stack": ("", "stack that the log is about; that of the last build without it"),
 }
 
-ns = Collection()
-for body, groups in (
-    (build, (TARGET, RUN, DRY, JSON)),
-    (plan, (TARGET, RUN, JSON, WHY)),
-    (fetch, (TARGET, RUN)),
-    (patch, (TARGET, RUN)),
-    (prepare, (TARGET, RUN)),
-    (install, (TARGET, RUN)),
-    (verify, ({**TARGET, "gpu": ("", TARGET["gpu"][1])}, LEVELS, JSON, DEBUG)),
-    (lock, (STACK, DATA, DEBUG)),
-    (
-        diagnose,
-        (
-            {
-                "log": ([], "log file; a plain argument is the same"),
-                "last": (False, "the log that was written last"),
-                "brief": (False, "root line, known issue and the first two fixes only"),
-            },
-            ABOUT, BUILD_DIR, JSON, DEBUG,
-        ),
-    ),
-    (doctor, (TARGET, DOCTOR, {"mirror": RUN["mirror"]}, JSON, DEBUG)),
-    (report, ({**TARGET, "gpu": ("", TARGET["gpu"][1])}, REPORT, DEBUG)),
-    (knowledge, (KNOWLEDGE, DEBUG)),
-    (bundle, (TARGET, BUNDLE, {"debian-mirror": RUN["debian-mirror"]}, DEBUG)),
-    (shell, (TARGET, DEBUG)),
-    (env, (TARGET, DEBUG)),
-    (clean, ({"target": ("", "target to remove, h200-cu130-cp311"), "all": (False, "everything")}, BUILD_DIR, DEBUG)),
-    (gc, ({"max-size": ("20G", "size to keep the cache below, 500M or 20G")}, DEBUG)),
-    (jobs, (JOBS, BUILD_DIR, DEBUG)),
-    (stats, (STATS, {"build-dir": TARGET["build-dir"], "data": TARGET["data"]}, JSON, DEBUG)),
-    (schema, ({"check": (False, "fail if a file is out of date")}, DEBUG)),
-    (test, (TEST, DEBUG)),
-    (lint, (DEBUG,)),
-):  # fmt: skip
-    ns.add_task(with_flags(body, *groups))
-ns.add_task(
-    with_flags(
-        list_,
-        {"what": ("", "recipes, stacks, gpus or toolchains; everything without it")}, DATA, JSON, DEBUG,
-        name="list",
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task.of(build, TARGET, RUN, DRY, JSON),
+        Task.of(plan, TARGET, RUN, JSON, WHY),
+        Task.of(fetch, TARGET, RUN),
+        Task.of(patch, TARGET, RUN),
+        Task.of(prepare, TARGET, RUN),
+        Task.of(install, TARGET, RUN),
+        Task.of(verify, {**TARGET, "gpu": ("", TARGET["gpu"][1])}, LEVELS, JSON, DEBUG),
+        Task.of(lock, STACK, DATA, DEBUG),
+        Task.of(diagnose, LOGS, ABOUT, BUILD_DIR, JSON, DEBUG),
+        Task.of(doctor, TARGET, DOCTOR, {"mirror": RUN["mirror"]}, JSON, DEBUG),
+        Task.of(report, {**TARGET, "gpu": ("", TARGET["gpu"][1])}, REPORT, DEBUG),
+        Task.of(knowledge, KNOWLEDGE, DEBUG),
+        Task.of(bundle, TARGET, BUNDLE, {"debian-mirror": RUN["debian-mirror"]}, DEBUG),
+        Task.of(shell, TARGET, DEBUG),
+        Task.of(env, TARGET, DEBUG),
+        Task.of(clean, CLEAN, BUILD_DIR, DEBUG),
+        Task.of(gc, {"max-size": ("20G", "size to keep the cache below, 500M or 20G")}, DEBUG),
+        Task.of(jobs, JOBS, BUILD_DIR, DEBUG),
+        Task.of(stats, STATS, BUILD_DIR, DATA, JSON, DEBUG),
+        Task.of(schema, {"check": (False, "fail if a file is out of date")}, DEBUG),
+        Task.of(test, TEST, DEBUG),
+        Task.of(lint, DEBUG),
+        Task.of(list_, {"what": ("", "recipes, stacks, gpus or toolchains; everything without it")}, DATA, JSON, DEBUG),
     )
-)  # fmt: skip
+}
+
+# What help and reference show together.
+TASK_GROUPS = (
+    ("Build", ("build", "plan", "fetch", "patch", "prepare", "install", "verify")),
+    ("Use what was built", ("shell", "env", "bundle")),
+    ("Find out", ("list", "stats", "doctor", "diagnose", "report")),
+    ("Keep house", ("clean", "gc", "lock")),
+    ("Develop bringup", ("test", "lint", "schema", "knowledge")),
+)

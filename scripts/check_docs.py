@@ -93,18 +93,18 @@ def check_links(page: Path) -> Iterator[str]:
 def task_names() -> set[str]:
     """Return the names of the tasks that bringup has."""
     sys.path.insert(0, str(ROOT))
-    from bringup.tasks import ns  # noqa: PLC0415, only where a page is checked for commands
+    from bringup.tasks import TASKS  # noqa: PLC0415, only where a page is checked for commands
 
-    return {*ns.task_names, *(alias for names in ns.task_names.values() for alias in names)}
+    return set(TASKS)
 
 
 @cache
 def task_flags(task: str) -> set[str]:
     """Return the flags of a task, without the dashes."""
     sys.path.insert(0, str(ROOT))
-    from bringup.tasks import ns  # noqa: PLC0415, only where a page is checked for commands
+    from bringup.tasks import TASKS  # noqa: PLC0415, only where a page is checked for commands
 
-    return {*ns[task].body.flags, "help"}
+    return {*TASKS[task].flags, "help"}
 
 
 def check_commands(page: Path) -> Iterator[str]:

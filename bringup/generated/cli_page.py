@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from bringup.cli import FREE_WORDS, TASK_GROUPS
-from bringup.flags import RUN, TARGET
+from bringup.flags import REQUIRED, RUN, TARGET, Task
+from bringup.tasks import TASK_GROUPS, TASKS
+from bringup.words import FREE_WORDS
 
 # What a flag takes, by the type of its default.
 VALUES = {str: " TEXT", int: " N", float: " NUMBER", list: " TEXT", bool: ""}
@@ -33,28 +34,24 @@ invoke's own and have no use here.
 
 def cli_page() -> str:
     """Return the page."""
-    from bringup.tasks import ns  # noqa: PLC0415 - the tasks import what makes this page
-
-    tasks = dict(ns.tasks)
     placed = [name for _, names in TASK_GROUPS for name in names]
-    rest = tuple(name for name in sorted(tasks) if name not in placed)
+    rest = tuple(name for name in sorted(TASKS) if name not in placed)
     parts = [INTRODUCTION]
     for heading, names in (*TASK_GROUPS, ("Others", rest)):
-        here = [name for name in names if name in tasks]
+        here = [name for name in names if name in TASKS]
         if here:
             parts += [f"## {heading}", ""]
-            parts += [line for name in here for line in _task(name, tasks[name])]
+            parts += [line for name in here for line in _task(TASKS[name])]
     for heading, group, text in GROUPS:
         parts += [f"## {heading}", "", text, "", *_table(group), ""]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _task(name: str, task: Any) -> list[str]:
-    flags: dict[str, tuple[Any, str]] = task.body.flags
-    required = [flag for flag, (default, _) in flags.items() if default is inspect.Parameter.empty]
+def _task(task: Task) -> list[str]:
+    name, flags = task.name, task.flags
     words = [f"[{FREE_WORDS[name].removeprefix('--').upper()}]"] if name in FREE_WORDS else []
-    usage = " ".join([f"./invokew {name}", *(f"--{flag} NAME" for flag in required), *words])
-    lines = [f"### {name}", "", f"    {usage}", "", " ".join((inspect.getdoc(task) or "").split()), ""]
+    usage = " ".join([f"./invokew {name}", *(f"--{flag} NAME" for flag in task.required), *words])
+    lines = [f"### {name}", "", f"    {usage}", "", " ".join((inspect.getdoc(task.body) or "").split()), ""]
     shared = [(heading, group) for heading, group, _ in GROUPS if set(group) <= set(flags)]
     if shared:
         links = [f"[{heading.lower()}](#{heading.lower().replace(' ', '-')})" for heading, _ in shared]
@@ -66,7 +63,7 @@ def _task(name: str, task: Any) -> list[str]:
 def _table(flags: Mapping[str, tuple[Any, str]]) -> list[str]:
     rows = ["| flag | meaning |", "|---|---|"]
     for name, (default, text) in sorted(flags.items()):
-        kind = str if default is inspect.Parameter.empty else type(default)
+        kind = str if default is REQUIRED else type(default)
         shown = f"; `{default}` without it" if kind in (str, int, float) and default and kind is type(default) else ""
         meaning = (text + shown).replace("|", "\\|")
         rows.append(f"| `--{name}{VALUES[kind]}` | {meaning} |")

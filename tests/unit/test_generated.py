@@ -22,10 +22,10 @@ from bringup.doctor.model import DoctorReport
 from bringup.generated import generated_files, write_generated
 from bringup.model.base import Table
 from bringup.model.verify import Check, Level, VerifyReport
-from bringup.tasks import ns
+from bringup.tasks import TASKS as TASKS_BY_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
-TASKS = sorted(ns.tasks)
+TASKS = sorted(TASKS_BY_NAME)
 
 
 def every_model() -> list[type[msgspec.Struct]]:
@@ -126,10 +126,10 @@ def test_every_task_and_flag_is_on_the_page(name: str) -> None:
     section = re.search(rf"^### {name}$(.*?)(?=^##|\Z)", page, re.DOTALL | re.MULTILINE)
     assert section
     shared = "".join(re.findall(r"^## (?:Target|Run) flags$.*?(?=^## |\Z)", page, re.DOTALL | re.MULTILINE))
-    flags = ns[name].body.flags
+    flags = TASKS_BY_NAME[name].flags
     assert [flag for flag in flags if f"`--{flag}" not in section[1] and f"`--{flag}" not in shared] == []
     assert all(text for _, text in flags.values())
-    assert " ".join(inspect.getdoc(ns[name]).split()) in section[1]
+    assert " ".join(inspect.getdoc(TASKS_BY_NAME[name].body).split()) in section[1]
 
 
 def test_every_exit_code_is_on_the_page() -> None:

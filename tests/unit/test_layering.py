@@ -40,7 +40,7 @@ ENGINE = TOOLS | {
 # What a command does besides calling the engine. These know each other; nothing below knows them.
 FRONT = {
     "flags", "commands", "listing", "housekeeping", "locking", "developer", "generated", "verification", "bundling",
-    "output", "jobs",
+    "output", "jobs", "words",
 }  # fmt: skip
 
 # part of bringup -> parts that its modules may import, besides itself
@@ -76,13 +76,15 @@ ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(FRONT, ENGINE | FRONT | {"cli"}),
     "generated": ENGINE | FRONT | {"cli", "tasks"},  # the reference is made from the tasks
     "tasks": ENGINE | FRONT,
-    "cli": ENGINE | FRONT | {"tasks"},
+    "collection": ENGINE | FRONT | {"tasks"},
+    "program": ENGINE | FRONT | {"tasks", "collection"},
+    "cli": ENGINE | FRONT | {"tasks", "program"},
 }
 PHASES = {"fetch", "patch", "prepare", "build", "install", "verify"}
 RECIPES_MAY_IMPORT = {"bringup.errors", "bringup.model", "bringup.formats"}
 
 EVERYWHERE = {*sys.stdlib_module_names, "msgspec", "packaging", "bringup"}
-ALSO = {part: {"invoke"} for part in FRONT | {"tasks", "cli"}}
+ALSO = {part: {"invoke"} for part in ("collection", "program")}
 
 # Scripts that are carried into the target's environment and run there by themselves: no part of this program.
 CARRIED = (PACKAGE / "verify" / "levels", PACKAGE / "bundling" / "carried")

@@ -1,0 +1,114 @@
+"""invoke's parser over our tasks: help, wrong use, and every spelling that `bringup.words` leaves to it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from typing import NoReturn
+
+from invoke.exceptions import Exit, ParseError, UnexpectedExit
+from invoke.program import Program
+
+from bringup import __version__
+from bringup.collection import ns
+from bringup.config.load import nearest
+from bringup.errors import BringupError, UsageError
+from bringup.output import print_error
+from bringup.system.environ import command_name
+from bringup.tasks import TASK_GROUPS
+
+ABOUT = """\
+Builds PyTorch, torchvision, FlashInfer and SGLang from source for a GPU, H200 first, and proves the result.
+No GPU, no CUDA and no root are needed to build."""
+
+
+class BringupProgram(Program):
+    """invoke's program, with parse errors as wrong use (exit code 2) and plain words after some tasks."""
+
+    def run(self, argv: list[str] | None = None, exit: bool = True) -> None:  # noqa: A002 - invoke's name
+        """Run and end the process with the right code."""
+        del exit
+        words = list(sys.argv if argv is None else argv)
+        try:
+            self.create_config()
+            self._parse(words)
+            self.parse_cleanup()
+            self.update_config()
+            self.execute()
+        except ParseError as exc:
+            _leave(self._wrong_use(str(exc), words))
+        except Exit as exc:
+            if exc.message:
+                print(exc.message, file=sys.stderr)
+            sys.exit(exc.code)
+        except UnexpectedExit as exc:
+            sys.exit(exc.result.exited)
+
+    def print_help(self) -> None:
+        """Show what the program is for, the main job, and the tasks; invoke's own options have no use here."""
+        name = command_name()
+        tasks = dict(self.namespace.tasks) if self.namespace else {}
+        print(f"{ABOUT}\n\nUsage: {name} TASK [flags]\n")
+        print(f"  {name} build --gpu h200 --stack kernels   the main job\n  {name} TASK --help   the flags of a task")
+        placed = {task for _, names in TASK_GROUPS for task in names}
+        rest = ("Others", tuple(task for task in sorted(tasks) if task not in placed))
+        for heading, names in (*TASK_GROUPS, rest):
+            here = [task for task in names if task in tasks]
+            if here:
+                print(f"\n{heading}:")
+            for task in here:
+                print(f"  {task:<10} {(tasks[task].__doc__ or '').strip().splitlines()[0]}")
+        print("\n-h, --help and -V, --version stand alone; every other flag follows its task.")
+
+    def _parse(self, words: list[str]) -> None:
+        try:
+            self.parse_core(words)
+            self.parse_collection()
+            self.parse_tasks()
+        except ValueError as exc:  # from int() or float(), which invoke calls on the value of a flag
+            found = re.search(r"'(.*)'$", str(exc))
+            value = found[1] if found else ""
+            _leave(UsageError(f"{_flag_of(value, words)} wants a number, not {value!r}"))
+
+    def _wrong_use(self, message: str, words: list[str]) -> UsageError:
+        tasks = dict(self.namespace.tasks) if self.namespace else {}
+        task = next((tasks[word] for word in words[1:] if word in tasks), None)
+        hint = f"{self.binary} --help shows the tasks, {self.binary} TASK --help the flags of one"
+        unknown = re.search(r"No idea what '(.+)' is", message)
+        if unknown:
+            word = unknown[1].split("=", 1)[0]
+            flags = [f"--{arg.name.replace('_', '-')}" for arg in task.get_arguments()] if task else []
+            near = nearest(word, flags if word.startswith("-") else list(tasks))
+            kind = f"{task.name} has no flag" if task and word.startswith("-") else "there is no task"
+            message = f"{kind} {word!r}" + (f"; did you mean {near}?" if near else "")
+        missing = re.search(r"did not receive required positional arguments: (.+)", message)
+        bare = re.search(r"Flag <Argument: ([\w-]+)", message)
+        if bare:
+            message = f"--{bare[1].replace('_', '-')} needs a value"
+        if missing and task:
+            message = f"{task.name} needs {', '.join('--' + name.strip(chr(39)) for name in missing[1].split(', '))}"
+        return UsageError(message, hint=hint)
+
+
+def _flag_of(value: str, words: list[str]) -> str:
+    """Return the flag that was given this value, as `--flag value` or `--flag=value`."""
+    for before, word in itertools.pairwise(words):
+        if word == value and before.startswith("-"):
+            return before
+        if word.startswith("-") and word.endswith(f"={value}"):
+            return word.partition("=")[0]
+    return "a flag"
+
+
+def _leave(error: BringupError) -> NoReturn:
+    print_error(error)
+    sys.exit(error.exit_code)
+
+
+def run_program(words: list[str]) -> None:
+    """Run the tasks that the words name and end the process with the right code."""
+    program = BringupProgram(
+        name="bringup", binary="invoke", binary_names=["invoke", "bringup"], namespace=ns, version=__version__
+    )
+    program.run(words)
