@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ CORE_HEADERS = (
     "cuda/std/type_traits", "curand_kernel.h", "cublas_v2.h", "cublasLt.h",
 )  # fmt: skip
 SITE = "env/lib/python3.11/site-packages"
+AGE = 1_700_000_000
 TORCH_SYMBOL = "_ZN3c105ErrorC1ESs"
 HEALTHY_HOST = Host(
     arch="x86_64",
@@ -54,6 +56,7 @@ class Machine:
     variants: dict = field(default_factory=dict)
     catalogue: Catalogue = CATALOGUE
     sources: str = ""
+    seen: dict = field(default_factory=dict)
 
     def path(self, name):
         return self.root / name
@@ -61,7 +64,7 @@ class Machine:
     def write(self, name, text="", *, mode=0o644):
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # the template shares its files: never write into one
+        path.unlink(missing_ok=True)  # it may be a link to another file
         path.write_text(text)
         path.chmod(mode)
         return path
@@ -170,13 +173,57 @@ def make_machine(root: Path) -> Machine:
 
 
 def copy_machine(template: Machine) -> Machine:
-    """Put the machine back as it was made, at the same place, with hard links: what is known of its programs holds."""
+    """Put the machine back as it was made, at the same place: what is known of the programs in it holds.
+
+    Only what a fault changed is copied anew, since a changed time of any kind makes facts about a file forgotten.
+    """
     kept = template.root.with_name("template")
     if not kept.exists():
-        template.root.rename(kept)
-    shutil.rmtree(template.root, ignore_errors=True)
-    shutil.copytree(kept, template.root, symlinks=True, copy_function=os.link)
+        _age(template.root)
+        shutil.copytree(template.root, kept, symlinks=True)
+        template.seen.update(_contents(template.root))
+    found = _contents(template.root)
+    changed = {name for name, state in found.items() if template.seen.get(name, "none") != state}
+    for name in sorted(changed, reverse=True):  # what is in a folder before the folder
+        path = template.root / name
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    for name in sorted(name for name in template.seen if name in changed or name not in found):
+        _restore(kept / name, template.root / name)
+        template.seen[name] = _state(template.root / name)
     return replace(template, env=dict(template.env), variants=dict(template.variants))
+
+
+def _age(root: Path) -> None:
+    """Make files older than the tick of any file system's clock, within which nothing about a file is trusted."""
+    for path in root.rglob("*"):
+        if not path.is_symlink():
+            os.utime(path, (AGE, AGE))
+
+
+def _contents(root: Path) -> dict:
+    """Return the state of everything below a folder, by relative name."""
+    found, waiting = {}, [""]
+    while waiting:
+        below = waiting.pop()
+        with os.scandir(root / below) as entries:
+            for entry in entries:
+                found[f"{below}{entry.name}"] = _state(entry)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{below}{entry.name}/")
+    return found
+
+
+def _state(entry):
+    """Return what tells whether a file or link was touched, or a folder became something else."""
+    seen = os.lstat(entry)
+    return None if stat.S_ISDIR(seen.st_mode) else (seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
+
+
+def _restore(source: Path, path: Path) -> None:
+    if source.is_dir() and not source.is_symlink():
+        path.mkdir()
+    else:
+        shutil.copy2(source, path, follow_symlinks=False)
 
 
 def broken(template: Machine, *faults) -> Machine:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from healthy_root import CATALOGUE, SITE, copy_machine, make_machine
+from healthy_root import CATALOGUE, SITE, copy_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,8 +23,8 @@ from bringup.toolchain.python import apt_command
 
 
 @pytest.fixture
-def machine(tmp_path):
-    return copy_machine(make_machine(tmp_path / "root"))
+def machine(template):
+    return copy_machine(template)
 
 
 def test_every_check_has_a_text_and_a_function():
@@ -94,8 +94,7 @@ def test_damaged_files_do_not_stop_it(machine):
     assert {check.id: check.status for check in report.checks}["environment.floors"] == "SKIP"
 
 
-def test_a_machine_without_anything_is_examined(tmp_path):
-    machine = make_machine(tmp_path / "root")
+def test_a_machine_without_anything_is_examined(machine):
     for name in ("usr", "home", "env", "proc", "etc"):
         machine.remove(name)
     machine.env = {}
@@ -104,8 +103,7 @@ def test_a_machine_without_anything_is_examined(tmp_path):
     assert "toolkit.usable" not in found  # the kernels stack assembles its own
 
 
-def test_a_stack_without_an_own_toolkit_fails(tmp_path):
-    machine = make_machine(tmp_path / "root")
+def test_a_stack_without_an_own_toolkit_fails(machine):
     machine.stack, machine.gpu = "sglang-0.5.2", "h200"
     machine.remove("usr/local")
     machine.env["CUDA_HOME"] = None

@@ -1,7 +1,7 @@
 """The issue as a whole, on the machine in a folder."""
 
 import pytest
-from healthy_root import copy_machine, make_machine
+from healthy_root import copy_machine
 
 from bringup.diagnose import diagnose_paths
 from bringup.errors import UsageError
@@ -17,8 +17,7 @@ compilation terminated.
 
 
 @pytest.fixture
-def machine(tmp_path):
-    template = make_machine(tmp_path / "root")
+def machine(template):
     machine = copy_machine(template)
     machine.site = True
     machine.remove("usr/local/cuda-13.0/include/cuda_fp8.h")

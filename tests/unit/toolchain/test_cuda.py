@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import sha256
+from served import sha256
 
 from bringup.errors import ConfigError, FetchError, PrepareError, TargetError
 from bringup.formats.wheel import make_wheel

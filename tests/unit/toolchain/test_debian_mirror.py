@@ -4,7 +4,7 @@ import lzma
 from pathlib import Path
 
 import pytest
-from conftest import sha256
+from served import sha256
 
 from bringup.errors import FetchError, TargetError, UsageError
 from bringup.model.recipe import DebianSource, DebSource

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import Server, sha256
+from served import Server, sha256
 
 from bringup.errors import FetchError, StorageError
 from bringup.system.download import GoneError, Wanted, download, file_sha256, shown

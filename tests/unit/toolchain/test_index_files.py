@@ -1,7 +1,7 @@
 """Files of a package index that lies in a folder; uv is the real one."""
 
 import pytest
-from conftest import sha256
+from served import sha256
 
 from bringup.errors import FetchError
 from bringup.formats.wheel import make_wheel
