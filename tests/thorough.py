@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 
 THOROUGH = os.environ.get("BRINGUP_THOROUGH", "") not in ("", "0")
-FEWEST = 10
+FEWEST = 5
 
 
 def examples(most: int) -> int:
-    """Return `most` in a thorough run, a fifth of it otherwise."""
-    return most if THOROUGH else max(FEWEST, most // 5)
+    """Return `most` in a thorough run, a tenth of it otherwise."""
+    return most if THOROUGH else max(FEWEST, most // 10)

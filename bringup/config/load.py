@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -95,7 +96,7 @@ def load_toml(path: Path, model: type[T], *, name: str = "") -> tuple[T | None, 
 def parse_toml(text: str, model: type[T], *, name: str) -> tuple[T | None, list[Problem]]:
     """As `load_toml`, on text."""
     try:
-        data = tomllib.loads(text)
+        data = _parsed(text)
     except tomllib.TOMLDecodeError as exc:
         found = re.search(r"at line (\d+), column \d+", str(exc))
         line = int(found.group(1)) if found else len(text.splitlines())  # without a place it is the end of the document
@@ -105,11 +106,17 @@ def parse_toml(text: str, model: type[T], *, name: str) -> tuple[T | None, list[
     return _convert(data, model, text=text, name=name)
 
 
+@functools.lru_cache(maxsize=512)
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse a text once: several parts of one run read the same files. The result is never changed."""
+    return tomllib.loads(text)
+
+
 def _convert(data: Any, model: type[T], *, text: str, name: str) -> tuple[T | None, list[Problem]]:
     try:
         return msgspec.convert(data, model, strict=True), []
     except msgspec.ValidationError:
-        return None, _all_problems(data, model, text=text, name=name)
+        return None, _all_problems(copy.deepcopy(data), model, text=text, name=name)
 
 
 def _all_problems(data: Any, model: Any, *, text: str, name: str) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import typing
@@ -162,6 +163,7 @@ def models(root: Model) -> list[Model]:
     return found
 
 
+@functools.cache
 def hints(model: Model) -> list[tuple[str, Any]]:
     """Return names and types of a model's fields, in their order."""
     types = get_type_hints(model, include_extras=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from bringup.errors import ConfigError
 from bringup.model.knowledge import Advice, Issue, KnowledgeFile, Signature
 
 REFERENCE = "docs/reference/known-issues.md"
+
+
+HINT = "see docs/how-to/add-known-issue.md"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,14 +73,31 @@ def load_knowledge(folder: Path | None = None) -> Knowledge:
     """
     root = folder or knowledge_folder()
     problems: list[str] = []
-    issues: dict[str, CompiledIssue] = {}
-    advice: list[tuple[Advice, re.Pattern[str]]] = []
-    files = sorted(root.glob("*.toml"))
-    if not files:
+    texts = tuple((path, _text(path, problems)) for path in sorted(root.glob("*.toml")))
+    if not texts:
         msg = f"{root}: no *.toml with known issues"
         raise ConfigError(msg)
-    for path in files:
-        content = _read(path, problems)
+    if problems:
+        raise ConfigError("\n".join(problems), hint=HINT)
+    return _compiled(texts)
+
+
+def _text(path: Path, problems: list[str]) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        problems.append(f"{path}: {exc}")
+        return ""
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled(texts: tuple[tuple[Path, str], ...]) -> Knowledge:
+    """Check and compile what stands in the files, once as long as they stay the same."""
+    problems: list[str] = []
+    issues: dict[str, CompiledIssue] = {}
+    advice: list[tuple[Advice, re.Pattern[str]]] = []
+    for path, text in texts:
+        content = _read(path, text, problems)
         for issue in content.issue:
             if issue.id in issues:
                 problems.append(f"{path}: {issue.id}: there is another issue with this id")
@@ -94,14 +115,14 @@ def load_knowledge(folder: Path | None = None) -> Knowledge:
             if other not in issues
         ]
     if problems:
-        raise ConfigError("\n".join(problems), hint="see docs/how-to/add-known-issue.md")
+        raise ConfigError("\n".join(problems), hint=HINT)
     return Knowledge(issues=issues, advice=tuple(advice))
 
 
-def _read(path: Path, problems: list[str]) -> KnowledgeFile:
+def _read(path: Path, text: str, problems: list[str]) -> KnowledgeFile:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
         problems.append(f"{path}: {exc}")
         return KnowledgeFile()
     unknown = list(_unknown_keys(data))

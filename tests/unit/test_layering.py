@@ -114,9 +114,15 @@ def part_of(path: Path) -> str:
 parse = functools.cache(ast.parse)
 
 
+@functools.cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Return what the rules are about, of everything in a tree."""
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Attribute))
+
+
 def imports(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
     """Yield line and full dotted name of everything imported, at any depth, also under TYPE_CHECKING."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -155,7 +161,7 @@ def outside_problems(source: str, path: Path) -> list[str]:
             top == "os" and (rest in OS_NAMES or rest.startswith(OS_PREFIXES))
         ):
             found.append(f"{path.relative_to(ROOT)}:{line}: imports {name}")
-    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    attributes = [node for node in nodes(tree) if isinstance(node, ast.Attribute)]
     for node in attributes:
         of_os = isinstance(node.value, ast.Name) and node.value.id == "os"
         if of_os and (node.attr in OS_NAMES or node.attr.startswith(OS_PREFIXES)):

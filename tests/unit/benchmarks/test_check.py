@@ -1,6 +1,7 @@
 """benchmarks/check on results that are in order, and on each of them after somebody has made it look better."""
 
 import copy
+import functools
 import json
 import subprocess
 import sys
@@ -100,11 +101,16 @@ def engines():
     return level("sglang", checks, reference=reference, graph=graph, eager=eager, speed=speed)
 
 
-def good():
+@functools.cache
+def whole():
     static = level("static", [check("static.wheel.x")], wheels={"x.whl": "a" * 64})
     levels = [static, plain(), kernels(), engines()]
     shape = dict.fromkeys(("schema", "name", "date", "machine", "versions", "command"), "x")
-    return copy.deepcopy({**shape, "results": {"levels": levels}})
+    return json.dumps({**shape, "results": {"levels": levels}})
+
+
+def good():
+    return json.loads(whole())
 
 
 def evidence(document, number, name):

@@ -9,7 +9,7 @@ import time
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from thorough import examples
+from thorough import THOROUGH, examples
 
 from bringup.diagnose import diagnose_paths, diagnose_stream, render
 from bringup.diagnose.knowledge import load_knowledge
@@ -75,7 +75,9 @@ def test_no_expression_takes_long(name: str):
     slow = []
     runs = [(pattern, pattern.search) for pattern in patterns] + [(s.pattern, s.pattern.match) for s in SHAPES]
     for pattern, run in runs:
-        best = min(_seconds(run, text) for _ in range(2))
+        best = _seconds(run, text)
+        if best > 0.1:
+            best = min(best, _seconds(run, text))  # the first time something else may have been in the way
         if best > 0.1:
             slow.append((pattern.pattern, best))
     assert slow == []
@@ -96,7 +98,7 @@ def test_an_endless_line_takes_bounded_memory_and_keeps_the_count():
 
 def test_a_root_at_every_place_of_a_block_is_numbered_right():
     row = b"[1/2] c++ -c x.cpp\n"
-    for before in (0, 1, 1000, 110_000, 220_000):
+    for before in (0, 1, 1000, 110_000, 220_000) if THOROUGH else (0, 1, 20_000):
         answer = diagnose_stream(io.BytesIO(row * before + b"a.c:1:1: error: x\n" + row * 50), knowledge=KNOWLEDGE)
         assert answer.findings[0].line_no == before + 1
 

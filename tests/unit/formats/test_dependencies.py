@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.formats.dependencies import listed_paths, ninja_paths
 
@@ -35,7 +36,7 @@ def test_paths_of_ninja():
     assert ninja_paths(b"something else") == set()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=80))
 def test_any_bytes_are_read_without_a_crash(data: bytes):
     ninja_paths(WHOLE + data)

@@ -24,7 +24,7 @@ def xz_of(*parts: bytes) -> bytes:
     """One stream with a block for each part, as `xz --block-size` writes it, out of streams of one block."""
     body, records, header = b"", b"", b""
     for part in parts:
-        stream = lzma.compress(part, check=lzma.CHECK_CRC64)
+        stream = lzma.compress(part, check=lzma.CHECK_CRC64, preset=0)
         length = (int.from_bytes(stream[-8:-4], "little") + 1) * 4
         index = stream[-12 - length : -12]
         header = stream[:12]
@@ -45,7 +45,7 @@ def xz_of(*parts: bytes) -> bytes:
 
 
 RANDOM = random.Random(5)
-PARTS = tuple(bytes(RANDOM.choices(b"abcdef\0", k=size)) for size in (70_000, 1, 300_000, 4096, 17))
+PARTS = tuple(bytes(RANDOM.choices(b"abcdef\0", k=size)) for size in (7_000, 1, 30_000, 4096, 17))
 WHOLE = b"".join(PARTS)
 STREAM = xz_of(*PARTS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from thorough import examples
 
 from bringup.system.jobledger import Ledger, Sample
 
@@ -112,7 +113,7 @@ class Pool(RuleBasedStateMachine):
 
 def test_tokens_are_kept():
     machine = Pool.TestCase
-    machine.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+    machine.settings = settings(max_examples=examples(100), stateful_step_count=30, deadline=None)
     machine().runTest()
 
 

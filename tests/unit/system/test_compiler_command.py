@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.system.compilercache.command import NotCachedError, Places, listed_files, parse
 
@@ -106,7 +107,7 @@ def test_dependency_files_are_read():
     assert listed_files(text) == ["/w/src/a.cpp", "/usr/include/x.h", "/w/with space.h"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(
         st.sampled_from(["/w", "/w/src", "/wx", "/cuda/../w", "a/b", "@src", "/w/src/a.h", "@other/x"]), max_size=4
@@ -118,7 +119,7 @@ def test_hiding_a_place_can_be_undone(parts: list[str]):
             assert PLACES.show(PLACES.hide(part)) == part
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.text(alphabet="-cogMDIF=@/. a", max_size=6), max_size=6))
 def test_any_words_are_a_command_or_left_alone(words: list[str]):
     try:

@@ -1,13 +1,18 @@
 """Files of a package index that lies in a folder; uv is the real one."""
 
+import hashlib
+
 import pytest
-from served import sha256
 
 from bringup.errors import FetchError
 from bringup.formats.wheel import make_wheel
 from bringup.system.downloads import DownloadCache
 from bringup.system.environ import base_environment
 from bringup.system.pypi import IndexFile, fetch_index_files, find_uv, locate
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 @pytest.fixture
