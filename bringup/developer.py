@@ -59,6 +59,7 @@ def run_lint() -> int:
 
 def _scripts(root: Path) -> list[str]:
     found = [root / "invokew", root / ".ci/run", *root.glob("scripts/*.sh"), *root.glob("tests/gpu/*.sh")]
+    found += root.glob("bringup/bundling/carried/*.sh")
     return sorted(str(path.relative_to(root)) for path in found)
 
 

@@ -17,6 +17,13 @@ def pins_to_install(ctx: Context) -> list[Pin]:
     return [pin for pin in ctx.lock.pins.values() if pin.name not in ours]
 
 
+def pins_of_node(ctx: Context) -> dict[str, str]:
+    """Return name and version of the pins that an installed bundle left to the node: torch and what it links."""
+    if ctx.lock is None or ctx.frozen is None or ctx.frozen.node_torch is None:
+        return {}
+    return {name: ctx.lock.pins[name].version for name in ctx.frozen.node_torch.left_out if name in ctx.lock.pins}
+
+
 def our_wheels(ctx: Context) -> dict[str, tuple[Path, ...]]:
     """Return the wheels in the store of every package that is built.
 

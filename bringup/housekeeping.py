@@ -19,15 +19,15 @@ from bringup.system.runlock import run_lock
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def parse_size(text: str) -> int:
-    """Return the bytes of "500M" or "20G".
+def parse_size(text: str, flag: str = "--max-size") -> int:
+    """Return the bytes of "500M" or "20G", given with a flag.
 
     Raises:
         UsageError: it is no size.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
-        msg = f"--max-size {text}: wants a number with K, M, G or T, such as 20G"
+        msg = f"{flag} {text}: wants a number with K, M, G or T, such as 20G"
         raise UsageError(msg)
     return int(float(match[1]) * UNITS[match[2].upper()])
 

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
-import shutil
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 from bringup import __version__
-from bringup.bundling.parts import tree_size, write_parts
+from bringup.bundling.engine_wheel import engine_requirements, engine_wheel
+from bringup.bundling.parts import SUMS, tree_size, write_parts
+from bringup.bundling.script import install_script
 from bringup.bundling.sources import build_pins, check_fetched, source_files, toolkit_to_compile
+from bringup.bundling.without_torch import check_torch_can_stay, names, torch_wanted
 from bringup.config.lockfile import Pin
-from bringup.config.paths import DATA_FOLDERS, PACKAGE
 from bringup.context import Context
 from bringup.engine import take_ready_tools
 from bringup.environment import our_wheels, pins_to_install
 from bringup.errors import InstallError, StorageError, UsageError
-from bringup.formats.wheel import make_wheel
 from bringup.harvest import find_harvest, take_along
 from bringup.model.frozen import FILE, SCHEMA, Frozen
 from bringup.model.plan import Decision
@@ -39,7 +36,6 @@ from bringup.toolchain.python import PythonPlaces, unpacked_python
 
 MIB = 1 << 20
 CARRIED = Path(__file__).with_name("carried")
-SCRIPT = CARRIED / "install.sh"
 SETUP = CARRIED / "setup_node.py"
 # Newest glibc of the machines that wheels are chosen for; wheels for older ones fit as well.
 NODE_GLIBC = 39
@@ -94,16 +90,17 @@ def write_bundle(session: Session, options: BundleOptions, say: Callable[[str], 
     """
     ctx = session.context
     if options.part_size < MIB:
-        msg = f"--part-size {options.part_size}: at least 1M"
+        msg = f"--part-size {options.part_size}: a part has at least 1M"
         raise UsageError(msg)
-    if options.out.exists() and any(options.out.iterdir()):
-        msg = f"{options.out} is not empty"
-        raise UsageError(msg, hint="name another folder with --output, or remove it")
+    check_output(options.out)
+    if options.without_torch:
+        check_torch_can_stay(ctx, sources=options.sources)
     check_fetched(ctx) if options.sources else check_built(ctx)
     with run_lock(ctx.layout.root), tempfile.TemporaryDirectory(prefix="bringup-bundle-") as name:
         take_ready_tools(ctx)
         scratch = Path(name)
-        ingredients = list(gather(session, options, scratch, say))
+        frozen = frozen_of(session, options)
+        ingredients = list(gather(session, options, frozen, scratch, say))
         total = sum(one.size for one in ingredients)
         for one in ingredients:
             say(f"  {one.name:<28} {one.size / MIB:>9.1f} MiB  {len(one.files)} files")
@@ -116,12 +113,23 @@ def write_bundle(session: Session, options: BundleOptions, say: Callable[[str], 
         remove_tree(fresh)
         files = [pair for one in ingredients for pair in one.files]
         parts = write_parts(fresh, files, options.part_size)
-        write_atomic(fresh / "install.sh", install_script(frozen_of(session, options), total))
+        write_atomic(fresh / "install.sh", install_script(frozen, total, (fresh / SUMS).read_bytes()))
         if options.out.exists():
             options.out.rmdir()
         fresh.rename(options.out)
     say(f"  {len(parts)} parts of up to {options.part_size / MIB:.0f} MiB in {options.out}")
     say(f"  next: carry them to the node and run: sh {options.out.name}/install.sh DESTINATION")
+
+
+def check_output(out: Path) -> None:
+    """Fail if the folder to write is no folder or holds something.
+
+    Raises:
+        UsageError: the hint names another way.
+    """
+    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+        msg = f"{out} is not empty" if out.is_dir() else f"{out} is there and is no folder"
+        raise UsageError(msg, hint="name another folder with --output, or remove it")
 
 
 def check_built(ctx: Context) -> None:
@@ -137,7 +145,9 @@ def check_built(ctx: Context) -> None:
         raise InstallError(msg, hint=f"invoke build --gpu {gpu} --stack {stack}")
 
 
-def gather(session: Session, options: BundleOptions, scratch: Path, say: Callable[[str], None]) -> Iterator[Ingredient]:
+def gather(
+    session: Session, options: BundleOptions, frozen: Frozen, scratch: Path, say: Callable[[str], None]
+) -> Iterator[Ingredient]:
     """Yield what goes into the bundle; what is missing in the cache is fetched."""
     ctx = session.context
     target = ctx.plan.target
@@ -161,7 +171,10 @@ def gather(session: Session, options: BundleOptions, scratch: Path, say: Callabl
         yield Ingredient(name=f"CUDA {target.cuda.release}", files=((f"build/toolchains/{home.name}", tree),))
     say("  looking for the wheels of the lock")
     travel = build_pins(ctx) if options.sources else pins_to_install(ctx)
-    pins = [pin for pin in travel if not (options.without_torch and _is_torch(pin.name))]
+    left = names(frozen.node_torch)
+    pins = [pin for pin in travel if pin.name not in left]
+    if frozen.node_torch:
+        say(f"  {len(left)} distributions are left to the node, which must have {frozen.node_torch}")
     wheels = _wheels(ctx, [_project(pin) for pin in pins])
     yield Ingredient(name="wheels of the lock", files=tuple((f"wheels/{path.name}", path) for path in wheels))
     if options.sources:
@@ -175,7 +188,7 @@ def gather(session: Session, options: BundleOptions, scratch: Path, say: Callabl
         yield from _harvest(ctx, options, say)
     engine = [engine_wheel(ctx.data, scratch), *_wheels(ctx, engine_requirements())]
     yield Ingredient(name="bringup itself", files=tuple((f"engine-wheels/{path.name}", path) for path in engine))
-    write_json(scratch / FILE, frozen_of(session, options))
+    write_json(scratch / FILE, frozen)
     yield Ingredient(name="description", files=((FILE, scratch / FILE), ("setup_node.py", SETUP)))
 
 
@@ -194,10 +207,6 @@ def _project(pin: Pin) -> PinnedProject:
     return PinnedProject(name=pin.name, version=pin.version, hashes=hashes)
 
 
-def _is_torch(name: str) -> bool:
-    return name in ("torch", "triton") or name.startswith("nvidia-")
-
-
 def _cached(cache: DownloadCache, paths: Sequence[Path]) -> tuple[tuple[str, Path], ...]:
     return tuple((f"cache/downloads/{path.relative_to(cache.root).as_posix()}", path) for path in paths)
 
@@ -209,37 +218,6 @@ def _wheels(ctx: Context, projects: Sequence[PinnedProject]) -> list[Path]:
     by_hash = {wanted.sha256: wanted for wanted in found.values()}
     files = obtain_all(ctx.downloads, hashes, lambda missing: [by_hash[sha256] for sha256 in missing])
     return [files[wanted.sha256] for wanted in found.values()]
-
-
-def engine_requirements() -> list[PinnedProject]:
-    """Return bringup's own requirements at the versions that run now, with what they require."""
-    found: dict[str, PinnedProject] = {}
-    todo = ["invoke", "msgspec", "packaging", "uv"]
-    while todo:
-        name = str(canonicalize_name(todo.pop()))
-        if name in found:
-            continue
-        distribution = importlib.metadata.distribution(name)
-        found[name] = PinnedProject(name=name, version=distribution.version)
-        for text in distribution.requires or ():
-            need = Requirement(text)
-            if need.marker is None or need.marker.evaluate({"extra": ""}):
-                todo.append(need.name)
-    return list(found.values())
-
-
-def engine_wheel(data: Path, scratch: Path) -> Path:
-    """Pack the engine and the data files that are in use as one wheel."""
-    tree = scratch / "engine"
-    ignore = shutil.ignore_patterns("__pycache__", "_data")
-    shutil.copytree(PACKAGE, tree / "bringup", ignore=ignore)
-    for folder in DATA_FOLDERS:
-        if (data / folder).is_dir():
-            shutil.copytree(data / folder, tree / "bringup/_data" / folder, ignore=ignore)
-    out = scratch / "engine-wheel"
-    out.mkdir()
-    requires = ("invoke", "msgspec", "packaging", "uv")
-    return make_wheel(tree, out, name="bringup", version=__version__, tag="py3-none-any", requires=requires)
 
 
 def frozen_of(session: Session, options: BundleOptions) -> Frozen:
@@ -267,23 +245,9 @@ def frozen_of(session: Session, options: BundleOptions) -> Frozen:
         driver=target.cuda.driver_compat,
         glibc=max(release.debs.glibc, target.python.debs.glibc, key=lambda text: tuple(map(int, text.split(".")))),
         machine=target.machine,
+        title=target.gpu.title,
+        capability=target.gpu.capability.rstrip("af"),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         version=__version__,
+        node_torch=torch_wanted(ctx) if options.without_torch else None,
     )
-
-
-def install_script(frozen: Frozen, total: int) -> str:
-    """Return install.sh with the figures of this bundle at its top."""
-    # Wheels are unpacked beside themselves: compressed and installed they take about three and a half times the bundle.
-    values = {
-        "TARGET": frozen.target,
-        "STACK": frozen.stack,
-        "MACHINE": frozen.machine,
-        "GLIBC": frozen.glibc,
-        "DRIVER": frozen.driver,
-        "CUDA": frozen.cuda,
-        "NEED_KIB": str(int(total * 3.5) // 1024),
-        "NEXT": f"build --gpu {frozen.gpu}" if frozen.sources else "verify",
-    }
-    head = "".join(f"{name}='{value}'\n" for name, value in values.items())
-    return SCRIPT.read_text().replace("# @VALUES@\n", head)

@@ -30,12 +30,13 @@ def bundle(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
     from bringup.report import Console
     from bringup.session import open_session
 
+    part_size = parse_size(flags["part_size"], "--part-size")
     console = Console()
     session = open_session(request, settings, console)
     out = Path(flags["output"] or f"{request.gpu}.bundle").absolute()
     options = BundleOptions(
         out=out,
-        part_size=parse_size(flags["part_size"]),
+        part_size=part_size,
         with_toolkit=flags["with_toolkit"],
         without_torch=flags["without_torch"],
         sources=flags["sources"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from bringup.model.node_torch import TorchWanted
+
 FILE = "bundle.json"
 SCHEMA = 1
 
@@ -32,6 +34,9 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
         machine: CPU architecture.
         date: when it was made.
         version: version of bringup that made it.
+        title: name of the GPU for people.
+        capability: its compute capability as nvidia-smi prints it, "9.0".
+        node_torch: what the node's own PyTorch has to be; None where PyTorch travels.
     """
 
     schema: int
@@ -54,3 +59,6 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     sources: bool = False
     only: tuple[str, ...] = ()
+    title: str = ""
+    capability: str = ""
+    node_torch: TorchWanted | None = None

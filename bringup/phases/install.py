@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from bringup.context import Context, Outcome
-from bringup.environment import our_wheels, pins_to_install, site_packages
+from bringup.environment import our_wheels, pins_of_node, pins_to_install, site_packages
 from bringup.errors import InstallError
 from bringup.formats.wheel import check_installed
 from bringup.harvest import find_harvest
+from bringup.model.node_torch import NOTE as NODE_TORCH
 from bringup.model.plan import Step
+from bringup.system import process
 from bringup.system.fs import make_dir, point_link, remove_tree, write_atomic, write_json
 from bringup.toolchain.links import link_tools
+from bringup.toolchain.node_torch import REMEDY, check_facts, parse_facts, take_torch
 from bringup.verify.conflicts import find_conflicts
 from bringup.verify.published import NOTE, note_published
 
 COMPLETE = ".bringup-complete"
+IMPORT_S = 600  # a first import of torch from a slow shared disk takes minutes
 
 
 def requirements(step: Step, ctx: Context) -> Outcome:
@@ -38,7 +44,8 @@ def requirements(step: Step, ctx: Context) -> Outcome:
         "venv", "--quiet", "--prompt", ctx.plan.target.id, "--python", ctx.tools.python.executable, place,
         step=step, error=InstallError, what=what,
     )  # fmt: skip
-    pins = pins_to_install(ctx)
+    theirs = pins_of_node(ctx)
+    pins = [pin for pin in pins_to_install(ctx) if pin.name not in theirs]
     if pins:
         file = place / "requirements.txt"
         write_atomic(file, ctx.lock.text(pins) if ctx.lock else "")
@@ -46,8 +53,36 @@ def requirements(step: Step, ctx: Context) -> Outcome:
             "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--require-hashes", "-r", file,
             step=step, error=InstallError, what="installation of the pinned distributions",
         )  # fmt: skip
+    note = f"{len(pins)} distributions" + (f"; {use_node_torch(step, ctx, place)}" if theirs else "")
     write_atomic(mark, step.fingerprint + "\n")
-    return Outcome(note=f"{len(pins)} distributions", outputs=(mark,))
+    return Outcome(note=note, outputs=(mark,))
+
+
+def use_node_torch(step: Step, ctx: Context, place: Path) -> str:
+    """Let an environment use the node's own PyTorch, note which one it is, and import it once.
+
+    Raises:
+        InstallError: it is not the lock's, is not whole, or does not import from here.
+    """
+    wanted = ctx.frozen.node_torch if ctx.frozen else None
+    found = ctx.layout.node_torch
+    if wanted is None or not found.is_file():
+        msg = f"{found} is missing: the bundle came without PyTorch, and nothing says where the node's is"
+        raise InstallError(msg, hint="install the bundle again with its install.sh")
+    facts = parse_facts(found.read_text("utf-8", "replace"))
+    check_facts(facts, wanted)
+    taken = take_torch(facts, pins_of_node(ctx), site_packages(place))
+    done = process.run(
+        [place / "bin/python", "-I", "-c", "import torch; print(torch.__version__, torch.version.cuda or 'none')"],
+        env=ctx.env, cwd=ctx.layout.root, log=ctx.layout.log(step.id), check=False, error=InstallError,
+        timeout=IMPORT_S, what="import of the node's torch",
+    )  # fmt: skip
+    lines = done.output.strip().splitlines() or [process.describe_status(done.returncode)]
+    if done.returncode or lines[-1] != f"{taken.torch} {taken.cuda}":
+        msg = f"the torch in {taken.site} does not import from the environment as {wanted}: {lines[-1]}"
+        raise InstallError(msg, hint=REMEDY, log=str(ctx.layout.log(step.id)))
+    write_json(place / NODE_TORCH, msgspec.to_builtins(taken))
+    return f"torch {taken.torch} of {taken.python}"
 
 
 def environment(step: Step, ctx: Context) -> Outcome:
@@ -76,7 +111,7 @@ def environment(step: Step, ctx: Context) -> Outcome:
     if ctx.tools.gcc:
         link_tools(place / "bin", ctx.tools.gcc, ctx.tools.cuda, {})
     write_constraints(place, wheels, ctx)
-    chosen, unexpected = find_conflicts(site, ctx.plan.stack)
+    chosen, unexpected = find_conflicts(site, ctx.plan.stack, theirs=pins_of_node(ctx))
     write_json(place / "conflicts.json", {"chosen": chosen, "unexpected": unexpected})
     if unexpected:
         lines = "\n".join(f"  {line}" for line in unexpected)

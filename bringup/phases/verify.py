@@ -23,6 +23,7 @@ from bringup.system.environ import process_environment
 from bringup.system.fs import make_dir, read_json, remove_tree, write_json
 from bringup.system.gpus import Device, visible_devices
 from bringup.verify import static
+from bringup.verify.node_torch import read_note
 
 LEVELS = Path(static.__file__).parent / "levels"
 PREBUILT = "sglang-kernels"
@@ -173,6 +174,7 @@ class _Setup:
 def _import_setup(ctx: Context, devices: Sequence[Device]) -> _Setup:
     """Write what the import level is to check; without a driver, its child alone sees the generated stub of libcuda."""
     folder = make_dir(ctx.layout.root / "verify")
+    theirs = read_note(ctx.layout.environment(ctx.plan.environment))
     packages = list(ctx.plan.packages.values())
     variables: dict[str, str] = {}
     driver = "the machine's own libcuda"
@@ -193,6 +195,7 @@ def _import_setup(ctx: Context, devices: Sequence[Device]) -> _Setup:
                 "module": package.recipe.module,
                 "distribution": package.distribution,
                 "version": package.version,
+                "site": theirs.distributions["torch"].site if theirs and package.distribution == "torch" else "",
             }
             for package in packages
             if package.name not in without_driver

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from bringup.context import Context
-from bringup.environment import our_wheels, pins_to_install, site_packages
+from bringup.environment import our_wheels, pins_of_node, pins_to_install, site_packages
 from bringup.formats.wheel import WheelName
 from bringup.formats.wheel_installed import dist_info_installed, record_of_installed
 from bringup.harvest import DISTRIBUTION, check_harvest, find_harvest
+from bringup.model.node_torch import NOTE as NODE_TORCH
 from bringup.model.plan import Package, Step
 from bringup.model.recipe import NativeCode
-from bringup.model.verify import Check
+from bringup.model.verify import Check, Status
 from bringup.system.fs import read_json
 from bringup.verify import static
 from bringup.verify.installed import is_library, read_libraries
 from bringup.verify.linkage import check_abi, torch_exports
 from bringup.verify.native_code import check_native_code
+from bringup.verify.node_torch import check_node_torch, read_note
 from bringup.verify.published import NOTE, check_published
 
 
@@ -41,13 +43,28 @@ def static_checks(ctx: Context, step: Step) -> tuple[Check, ...]:
     noted = read_json(ctx.layout.environment(step.fingerprint) / NOTE)
     known = noted if isinstance(noted, dict) else {}
     published = [package for package in ctx.plan.packages.values() if not package.built]
+    checks += tuple(_node_torch_checks(ctx, ctx.layout.environment(step.fingerprint), site))
     return checks + tuple(check for package in published for check in _published_checks(package, site, ctx, known))
+
+
+def _node_torch_checks(ctx: Context, place: Path, site: Path) -> Iterator[Check]:
+    """Examine the PyTorch that the node brings along, where an installed bundle has none."""
+    if not pins_of_node(ctx):
+        return
+    note = read_note(place)
+    if note is None:
+        why = f"{place / NODE_TORCH} is missing: nothing says which PyTorch of the node the environment was made with"
+        yield Check(id="static.node-torch", status=Status.FAIL, why=why)
+        return
+    yield check_node_torch(site, note)
+    for name, taken in note.distributions.items():
+        yield check_published(Path(taken.site), name, taken.version, {"record": taken.record})
 
 
 def _published_checks(package: Package, site: Path, ctx: Context, known: Mapping[str, Any]) -> Iterator[Check]:
     """Examine a published package: is it still the one installed, its GPU code, its fit to PyTorch."""
     name = package.distribution
-    if ctx.lock and name in ctx.lock.pins:
+    if ctx.lock and name in ctx.lock.pins and name not in pins_of_node(ctx):
         yield check_published(site, name, package.version, known.get(name, {}), ctx.lock.pins[name].hashes)
     files = record_of_installed(site, name)
     if package.native_code:

@@ -49,6 +49,11 @@ class Layout:
         return self.build / "toolchains"
 
     @property
+    def node_torch(self) -> Path:
+        """What install.sh of a bundle without PyTorch found out about the node's own."""
+        return self.build / "node-torch.txt"
+
+    @property
     def env(self) -> Path:
         """Link to the environment in force."""
         return self.root / "env"

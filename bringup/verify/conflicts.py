@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.parser
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.markers import default_environment
@@ -13,12 +14,13 @@ from packaging.version import InvalidVersion, Version
 from bringup.model.stack import Stack
 
 
-def find_conflicts(site: Path, stack: Stack) -> tuple[list[str], list[str]]:
+def find_conflicts(site: Path, stack: Stack, *, theirs: Iterable[str] = ()) -> tuple[list[str], list[str]]:
     """Return conflicts that the stack chose (it overrides or excludes that distribution) and all others.
 
     Args:
         site: site-packages folder.
         stack: whose `requirements` say what was overridden or excluded, and why.
+        theirs: distributions that a node brings along; their presence and versions are the node's affair.
     """
     versions: dict[str, str] = {}
     wants: list[tuple[str, Requirement]] = []
@@ -34,7 +36,7 @@ def find_conflicts(site: Path, stack: Stack) -> tuple[list[str], list[str]]:
     marker_env: dict[str, str] = {**default_environment(), "extra": ""}  # type: ignore[dict-item]
     python = next((part for part in site.parts if part.startswith("python3.")), "python3.11").removeprefix("python")
     marker_env |= {"python_version": python, "python_full_version": f"{python}.0"}
-    chosen_names = _chosen(stack)
+    chosen_names, left_to_node = _chosen(stack), set(theirs)
     chosen, unexpected = [], []
     for name, want in wants:
         if want.marker is not None and not want.marker.evaluate(marker_env):
@@ -44,7 +46,9 @@ def find_conflicts(site: Path, stack: Stack) -> tuple[list[str], list[str]]:
             continue
         line = f"{name} {versions[name]} wants {want.name}{want.specifier or ''}, {problem}"
         other = plain(want.name)
-        if other in chosen_names:
+        if other in left_to_node:
+            chosen.append(f"{line}: PyTorch and its libraries are the node's own")
+        elif other in chosen_names:
             why = stack.requirements.why.get(other, "") or stack.requirements.why.get(want.name, "")
             chosen.append(line + (f": {why}" if why else ""))
         else:

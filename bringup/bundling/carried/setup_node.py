@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from pathlib import Path
 LAUNCHER = """#!/bin/sh
 # Runs bringup on the target installed in this folder.
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
-if [ "$root" != '{root}' ]; then
-    echo "bringup: this installation was moved from {root}; install the bundle again" >&2
+if [ "$root" != {root} ]; then
+    echo "bringup: this installation was moved from" {root}"; install the bundle again" >&2
     exit 8
 fi
 BRINGUP_BUNDLE=$root BRINGUP_COMMAND=$0 exec "$root/engine/bin/python" -I -m bringup.cli "$@"
@@ -50,7 +51,7 @@ def main(dest: Path) -> int:
     program = dest / "bin/bringup"
     program.parent.mkdir()
     fresh = program.with_name(".bringup.new")
-    fresh.write_text(LAUNCHER.format(root=dest))
+    fresh.write_text(LAUNCHER.format(root=shlex.quote(str(dest))))
     fresh.chmod(0o755)
     fresh.rename(program)
     return 0

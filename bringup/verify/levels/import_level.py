@@ -1,7 +1,8 @@
 """Level import: every package of the stack imports in the target environment, from our files, in the version asked.
 
 Runs in the target environment's Python, without a GPU. What to check is a JSON document:
-{"packages": [{"name", "module", "distribution", "version"}], "cuda": "13.0", "driver": "a sentence about libcuda"}.
+{"packages": [{"name", "module", "distribution", "version", "site"}], "cuda": "13.0", "driver": "a sentence about
+libcuda"}. `site` is the node's folder that a package is linked from, "" for one of the environment's own.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def check_package(result: Result, package: dict[str, str], site: Path) -> None:
     version = importlib.metadata.version(package["distribution"])
     evidence = {"version": version, "seconds": seconds, "file": str(place)}
     public = version.partition("+")[0]
-    if site not in place.resolve().parents:
+    homes = {site, *([Path(package["site"]).resolve()] if package.get("site") else [])}
+    if not homes & set(place.resolve().parents):
         result.add(
             check, False, f"{package['module']} comes from {place} and not from the environment", evidence=evidence
         )
