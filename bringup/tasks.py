@@ -47,7 +47,7 @@ BUNDLE = {
     "sources": (False, "carry sources, toolkit and build tools instead of wheels, to build on the node"),
     "only": ([], "with --sources: package to build there, with what it needs; may be repeated"),
     "harvest": ("", "wheel of `verify --harvest` to carry; that in build/TARGET/wheels without it"),
-    "without-torch": (False, "leave PyTorch and NVIDIA's libraries out; the node has the lock's versions"),
+    "without-torch": (False, "leave PyTorch and NVIDIA's libraries out; the node's own must equal the lock's"),
 }
 
 

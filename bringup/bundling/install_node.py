@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 
 from bringup.engine import execute
-from bringup.errors import BringupError
+from bringup.errors import BringupError, Interrupted
 from bringup.flags import bundle_flags, request_from, settings_from
 from bringup.model.plan import Phase, Step
 from bringup.output import print_error
 from bringup.report import Console
 from bringup.session import open_session
+from bringup.system.fs import storage_errors
 
 
 def wanted(step: Step, *, sources: bool) -> bool:
@@ -27,10 +28,14 @@ def main() -> int:
     """Install and return the exit code."""
     try:
         flags = bundle_flags()
-        session = open_session(request_from(flags), settings_from(flags), Console())
-        frozen = session.context.frozen
-        sources = frozen is not None and frozen.sources
-        execute(session, only=lambda step: wanted(step, sources=sources))
+        settings = settings_from(flags)
+        with storage_errors(settings.build):
+            session = open_session(request_from(flags), settings, Console())
+            frozen = session.context.frozen
+            sources = frozen is not None and frozen.sources
+            execute(session, only=lambda step: wanted(step, sources=sources))
+    except (Interrupted, KeyboardInterrupt):
+        return Interrupted.exit_code  # install.sh removes what was begun, so nothing is said of going on
     except BringupError as exc:
         print_error(exc)
         return exc.exit_code

@@ -10,6 +10,7 @@ from typing import Any
 
 from bringup.context import Context
 from bringup.environment import our_wheels, pins_of_node, pins_to_install, site_packages
+from bringup.errors import InstallError
 from bringup.formats.wheel import WheelName
 from bringup.formats.wheel_installed import dist_info_installed, record_of_installed
 from bringup.harvest import DISTRIBUTION, check_harvest, find_harvest
@@ -64,9 +65,15 @@ def _node_torch_checks(ctx: Context, place: Path, site: Path) -> Iterator[Check]
 def _published_checks(package: Package, site: Path, ctx: Context, known: Mapping[str, Any]) -> Iterator[Check]:
     """Examine a published package: is it still the one installed, its GPU code, its fit to PyTorch."""
     name = package.distribution
-    if ctx.lock and name in ctx.lock.pins and name not in pins_of_node(ctx):
+    pinned = ctx.lock is not None and name in ctx.lock.pins
+    if ctx.lock and pinned and name not in pins_of_node(ctx):
         yield check_published(site, name, package.version, known.get(name, {}), ctx.lock.pins[name].hashes)
-    files = record_of_installed(site, name)
+    try:
+        files = record_of_installed(site, name)
+    except InstallError:
+        if pinned:
+            return  # what looks for a replacement has named it
+        raise
     if package.native_code:
         rules = rules_of(package.native_code, ctx)
         yield check_native_code(name, rules, files, lambda name: nullcontext(site / name))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from node_bundle import FROZEN, Bundle, program
+from helpers.node_bundle import FROZEN, Bundle, program
 
 MODULE = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  {}  Wed Jun  7 22:44:36 UTC 2026\nGCC version:  gcc 12\n"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release Build  (dvs-builder@x)  Sun Jun 1\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from node_bundle import FROZEN, Bundle, program, write_torch
+from helpers.node_bundle import FROZEN, Bundle, program, write_torch
 
 from bringup.model.node_torch import TorchWanted
 from bringup.toolchain.node_torch import check_facts, parse_facts

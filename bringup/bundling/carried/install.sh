@@ -23,7 +23,9 @@ main() {
     check_parts
     install_parts
     say "installed: $dest"
-    say "next: $quoted/bin/bringup $NEXT"
+    program=$dest/bin/bringup
+    case $program in *[!A-Za-z0-9/._+@%-]*) program="'$program'" ;; esac
+    say "next: $program $NEXT"
 }
 
 say() { printf '%s\n' "$*"; }
@@ -200,8 +202,6 @@ check_destination() {
     elif [ -e "$dest" ] || [ -L "$dest" ]; then
         die 2 "$dest is there and is no folder"
     fi
-    quoted=$dest
-    case $dest in *[!A-Za-z0-9/._+~@%-]*) quoted="'$dest'" ;; esac
 }
 check_room() {
     parent=$dest

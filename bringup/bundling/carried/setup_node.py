@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -34,17 +35,11 @@ def main(dest: Path) -> int:
         [uv, "pip", "install", "--quiet", "--offline", "--find-links", wheels, "--python", python, "bringup"],
     ]
     for argv in steps:
-        done = subprocess.run([str(word) for word in argv], env=env, cwd=dest, check=False)
-        if done.returncode:
-            return done.returncode
-    installed = subprocess.run(
-        [str(python), "-I", "-m", "bringup.bundling.install_node"],
-        env={**clean, "BRINGUP_BUNDLE": str(dest)},
-        cwd=dest,
-        check=False,
-    )
-    if installed.returncode:
-        return installed.returncode
+        if code := call([str(word) for word in argv], env, dest):
+            return code
+    install = [str(python), "-I", "-m", "bringup.bundling.install_node"]
+    if code := call(install, {**clean, "BRINGUP_BUNDLE": str(dest)}, dest):
+        return code
     sources = json.loads((dest / "bundle.json").read_text()).get("sources", False)
     for used_up in ("engine-wheels", "tools", *(() if sources else ("cache/uv", "cache/downloads", "wheels"))):
         shutil.rmtree(dest / used_up, ignore_errors=True)
@@ -55,6 +50,17 @@ def main(dest: Path) -> int:
     fresh.chmod(0o755)
     fresh.rename(program)
     return 0
+
+
+def call(argv: list[str], env: dict[str, str], cwd: Path) -> int:
+    """Run a program to its end and return its status.
+
+    A signal to the process group reaches it as well, and it ends its own children. Not waiting for that would leave
+    them writing into a folder that install.sh removes meanwhile.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # a function: an ignored signal would be ignored by the program too
+    return subprocess.Popen(argv, env=env, cwd=cwd).wait()
 
 
 def unpack_uv(wheel: Path, folder: Path) -> Path:

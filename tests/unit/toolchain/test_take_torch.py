@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from helpers.node_bundle import write_distribution, write_torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from node_bundle import write_distribution, write_torch
 from thorough import examples
 
 from bringup.errors import InstallError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from node_bundle import write_distribution, write_torch
+from helpers.node_bundle import write_distribution, write_torch
 
 from bringup.errors import ConfigError
 from bringup.model.node_torch import NOTE, NodeTorch, TorchFacts
