@@ -7,22 +7,24 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bringup.config.lockfile import Lock
 from bringup.errors import BringupError
 from bringup.model.frozen import Frozen
-from bringup.model.hooks import Progress
 from bringup.model.plan import Plan, Request, Step
 from bringup.model.toolchain import GccRelease
 from bringup.store import Store
-from bringup.system import process
 from bringup.system.downloads import DownloadCache
-from bringup.system.jobbudget import JobBudget
 from bringup.system.layout import Layout
 from bringup.toolchain.host_compiler import Gcc
 from bringup.toolchain.python import Interpreter
 from bringup.toolchain.toolkit import Toolkit
+
+if TYPE_CHECKING:  # a plan starts no program and no job server
+    from bringup.model.hooks import Progress
+    from bringup.system import process
+    from bringup.system.jobbudget import JobBudget
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +114,8 @@ class Context:
 
     def bytes_progress(self, step: Step) -> Callable[[int], None]:
         """Return what downloads of a step report their bytes to."""
+        from bringup.model.hooks import Progress  # noqa: PLC0415 - not needed for a plan
+
         done = itertools.count()
         total = 0
 
@@ -131,7 +135,7 @@ class Context:
             StorageError: disk full or read-only.
             BringupError: of class `error`, for every other failure.
         """
-        from bringup.system import uv  # noqa: PLC0415 - not needed for a plan
+        from bringup.system import process, uv  # noqa: PLC0415 - not needed for a plan
         from bringup.system.pypi import find_uv  # noqa: PLC0415
 
         offline = ["--offline"] if self.request.offline else []

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bringup.config.load import nearest
+from bringup.config.near import nearest
 from bringup.errors import UsageError
 from bringup.system.fs import remove_tree
 from bringup.system.leases import leased, removal_lock

@@ -12,7 +12,7 @@ from invoke.program import Program
 
 from bringup import __version__
 from bringup.collection import ns
-from bringup.config.load import nearest
+from bringup.config.near import nearest
 from bringup.errors import BringupError, UsageError
 from bringup.output import print_error
 from bringup.system.environ import command_name

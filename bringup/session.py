@@ -7,24 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bringup.building.hook_files import hook_files
-from bringup.config.catalogue import Catalogue, load_catalogue
+from bringup.config.catalogue import Catalogue
 from bringup.config.frozen import read_frozen
-from bringup.config.lockfile import Lock, read_lock
 from bringup.context import Context, Reporter, Tools
 from bringup.errors import TargetError
 from bringup.model.gpu import Gpu
 from bringup.model.plan import Decision, Phase, Plan, Request, Step
 from bringup.model.stack import Stack
 from bringup.planning.estimate import Estimate, StepEstimate, estimate_plan, estimate_step
-from bringup.planning.locking import check_lock, lock_inputs
 from bringup.planning.planner import Toolchain, make_plan
 from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
+from bringup.snapshot import DataFiles
 from bringup.state import TargetState
 from bringup.store import Remote, Store
 from bringup.survey import Surroundings, frozen_toolchain, missing_tools, node_environment, survey_toolchain
 from bringup.system.downloads import DownloadCache
 from bringup.system.environ import base_environment, process_environment
-from bringup.system.gpus import visible_devices
 from bringup.system.layout import Layout, Settings
 from bringup.system.machine import GIB, Machine, this_machine
 from bringup.toolchain.facts import FactCache
@@ -91,7 +89,8 @@ def open_session(request: Request, settings: Settings, reporter: Reporter, *, re
     Raises:
         ConfigError: data files are wrong; UsageError: a name is unknown; TargetError: not possible here.
     """
-    catalogue = load_catalogue(settings.data)
+    data = DataFiles(settings.data, settings.cache)
+    catalogue = data.catalogue()
     env = base_environment()
     machine = this_machine()
     gpu = find_gpu(request.gpu, catalogue, env)
@@ -102,7 +101,15 @@ def open_session(request: Request, settings: Settings, reporter: Reporter, *, re
         asked = replace(request, cuda=cuda)
         try:
             return _session_for(
-                asked, settings, reporter, catalogue=catalogue, gpu=gpu, env=env, machine=machine, remote=remote
+                asked,
+                settings,
+                reporter,
+                data=data,
+                catalogue=catalogue,
+                gpu=gpu,
+                env=env,
+                machine=machine,
+                remote=remote,
             )
         except TargetError as exc:
             refused.append(exc)
@@ -118,6 +125,7 @@ def _session_for(
     settings: Settings,
     reporter: Reporter,
     *,
+    data: DataFiles,
     catalogue: Catalogue,
     gpu: Gpu,
     env: Mapping[str, str],
@@ -125,7 +133,7 @@ def _session_for(
     remote: Remote | None,
 ) -> Session:
     target, stack = resolve_target(request, catalogue, gpu=gpu, machine=machine.arch)
-    lock = _lock_of(stack, catalogue)
+    lock = data.lock(stack, catalogue)
     user_env = process_environment()
     layout = Layout(build=settings.build, target=target.id, cache=settings.cache)
     downloads = DownloadCache(settings.cache / "downloads")
@@ -191,6 +199,8 @@ def find_gpu(name: str, catalogue: Catalogue, env: Mapping[str, str]) -> Gpu:
     """
     if name != "auto":
         return catalogue.gpu(name)
+    from bringup.system.gpus import visible_devices  # noqa: PLC0415 - mostly the GPU is named
+
     devices = visible_devices(env)
     if not devices:
         msg = "--gpu auto: no GPU is visible on this machine"
@@ -218,14 +228,6 @@ def _remote_store(request: Request) -> Remote | None:
 
     blobs = open_blobs(request.remote_store, timeout=request.remote_timeout)
     return RemoteStore(blobs, writable=request.remote_write, say=None)
-
-
-def _lock_of(stack: Stack, catalogue: Catalogue) -> Lock | None:
-    if not stack.lock:
-        return None
-    lock = read_lock(catalogue.root / "recipes/stacks" / f"{stack.name}.lock")
-    check_lock(lock, lock_inputs(stack, catalogue.recipes))
-    return lock
 
 
 def _patch_hashes(data: Path, stack: Stack) -> dict[Path, str]:

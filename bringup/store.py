@@ -35,7 +35,6 @@ from bringup.system.fs import (
     write_atomic,
     write_json,
 )
-from bringup.system.locks import file_lock
 from bringup.system.stamps import now_ns, rested, stamp
 
 SCHEMA = 1
@@ -288,6 +287,8 @@ class Store:
         folder = self.folder(entry.fingerprint)
         write_json(fresh / "entry.json", entry)
         # One writer at a time replaces an entry, so that nobody takes a whole one for a damaged one.
+        from bringup.system.locks import file_lock  # noqa: PLC0415 - not needed to look
+
         with file_lock(self.root / ".lock"), storage_errors(folder):
             there = self.lookup(entry.fingerprint)
             if not there.entry:

@@ -20,15 +20,13 @@ from bringup.model.stack import Stack
 from bringup.model.toolchain import CudaRelease, GccRelease, PythonRelease
 from bringup.planning.planner import Tool, Toolchain
 from bringup.planning.tools import toolkit_groups
-from bringup.system import process
 from bringup.system.downloads import DownloadCache
 from bringup.toolchain.assemble import whole
-from bringup.toolchain.cuda import Provider, plan_identity
 from bringup.toolchain.cuda_system import find_system
 from bringup.toolchain.facts import FactCache
-from bringup.toolchain.gcc_debs import gcc_identity
 from bringup.toolchain.host_compiler import find_gcc
 from bringup.toolchain.python import PythonPlaces, provide_python, python_identity
+from bringup.toolchain.toolkit import Provider, gcc_identity, plan_identity
 
 MIB = 1 << 20
 
@@ -196,6 +194,8 @@ def tool_version(wanted: str, *, facts: FactCache, env: Mapping[str, str]) -> tu
         return None, ""
 
     def ask() -> tuple[dict[str, str], list[Path]]:
+        from bringup.system import process  # noqa: PLC0415 - what is known is not asked again
+
         try:
             done = process.run([found, "--version"], env=env, check=False, error=PrepareError, timeout=30)
         except BringupError:

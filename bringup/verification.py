@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bringup.config.catalogue import Catalogue, load_catalogue
-from bringup.config.load import nearest
+from bringup.config.near import nearest
 from bringup.engine import take_ready_tools
 from bringup.errors import BringupError, InstallError, UsageError, VerifyError
 from bringup.formats.wheel import WheelName

@@ -32,7 +32,8 @@ from bringup.system.fs import free_bytes, remove_tree, write_atomic, write_json
 from bringup.system.pypi_wheels import PinnedProject, locate_wheels, target_tags
 from bringup.system.runlock import run_lock
 from bringup.toolchain.facts import FactCache
-from bringup.toolchain.python import PythonPlaces, unpacked_python
+from bringup.toolchain.python import PythonPlaces
+from bringup.toolchain.python_debs import unpacked_python
 
 MIB = 1 << 20
 CARRIED = Path(__file__).with_name("carried")

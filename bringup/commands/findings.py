@@ -13,10 +13,11 @@ from bringup.system.layout import Layout, Settings
 
 def listing(settings: Settings, what: str, *, json: bool) -> int | None:
     """List data."""
-    from bringup.config.catalogue import load_catalogue, unknown
+    from bringup.config.catalogue import unknown
     from bringup.listing import KINDS, rows, tables
+    from bringup.snapshot import DataFiles
 
-    catalogue = load_catalogue(settings.data)
+    catalogue = DataFiles(settings.data, settings.cache).catalogue()
     if what and what not in KINDS:
         raise unknown("kind", what, list(KINDS), listing="invoke list")
     if json:
@@ -65,15 +66,15 @@ def knowledge(flags: dict[str, Any]) -> int | None:
 
 def doctor(request: Request, settings: Settings, flags: dict[str, Any]) -> int | None:
     """Examine this machine or an environment; 12 with a FAIL."""
-    from bringup.config.catalogue import load_catalogue
     from bringup.doctor import FAIL_EXIT, make_places, make_question, run_doctor
     from bringup.session import find_gpu
+    from bringup.snapshot import DataFiles
     from bringup.system.environ import base_environment, process_environment
 
     if flags["json"] and flags["fix"] and not flags["yes"]:
         msg = "doctor --fix --json needs --yes: there is nobody to ask"
         raise UsageError(msg)
-    catalogue = load_catalogue(settings.data)
+    catalogue = DataFiles(settings.data, settings.cache).catalogue()
     gpu = find_gpu(request.gpu, catalogue, base_environment())
     environment = Path(flags["env"]) if flags["env"] else None
     question = make_question(request, catalogue, gpu, environment=environment, deep=flags["deep"])
@@ -92,18 +93,18 @@ def doctor(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
 
 def report(request: Request, settings: Settings, flags: dict[str, Any]) -> int | None:
     """Write what an upstream issue needs."""
-    from bringup.config.catalogue import load_catalogue
     from bringup.diagnose import diagnose_paths
     from bringup.doctor import make_places, make_question
     from bringup.reporting.run import make_issue
     from bringup.session import find_gpu
+    from bringup.snapshot import DataFiles
     from bringup.system.environ import base_environment, process_environment
     from bringup.verification import facts_of_target, last_failed_log
 
     known = facts_of_target(flags, settings)
     log = str(last_failed_log(settings)) if flags["last"] else flags["log"]
     diagnosis = diagnose_paths([log], facts=known)[0] if log else None
-    catalogue = load_catalogue(settings.data)
+    catalogue = DataFiles(settings.data, settings.cache).catalogue()
     gpu = find_gpu(request.gpu or known.get("gpu", "auto"), catalogue, base_environment())
     target = settings.build / known["target"] if known.get("target") else None
     own = target / "env" if target and (target / "env").exists() else None
@@ -138,11 +139,11 @@ def stats(settings: Settings, flags: dict[str, Any]) -> int | None:
 
     gpu = flags["gpu"]
     if gpu == "auto":
-        from bringup.config.catalogue import load_catalogue
         from bringup.session import find_gpu
+        from bringup.snapshot import DataFiles
         from bringup.system.environ import base_environment
 
-        gpu = find_gpu(gpu, load_catalogue(settings.data), base_environment()).name
+        gpu = find_gpu(gpu, DataFiles(settings.data, settings.cache).catalogue(), base_environment()).name
     target = find_target(settings.build, target=flags["target"], gpu=gpu, cuda=flags["cuda"])
     found = document(Layout(build=settings.build, target=target, cache=settings.cache))
     if flags["json"]:

@@ -26,7 +26,6 @@ from bringup.system.layout import Settings
 
 def build(request: Request, settings: Settings, *, dry_run: bool, json: bool) -> int | None:
     """Carry out the whole plan, or show it."""
-    from bringup.holding import held
     from bringup.session import open_session
 
     if dry_run:
@@ -34,9 +33,19 @@ def build(request: Request, settings: Settings, *, dry_run: bool, json: bool) ->
     console: Console | Silent = Silent() if json else Console()
     session = open_session(request, settings, console)
     if not any(step.decision is Decision.RUN for step in session.plan.steps):
-        return _carry_out(session, console, json=json)
+        _done_before(session.plan, json=json)
+        return None
+    from bringup.holding import held
+
     with held(session, lambda old: open_session(request, settings, console, remote=old.context.store.remote)) as ready:
         return _carry_out(ready, console, json=json)
+
+
+def _done_before(plan: Plan, *, json: bool) -> None:
+    if json:
+        print_json({"schema": 1, "plan": plan.document(), "ran": []})
+    else:
+        print(as_typed("\n".join(nothing_to_do(plan))))
 
 
 def _carry_out(session: Any, console: Console | Silent, *, json: bool) -> int | None:
@@ -45,10 +54,7 @@ def _carry_out(session: Any, console: Console | Silent, *, json: bool) -> int | 
     request = session.context.request
     todo = [step for step in session.plan.steps if step.decision is Decision.RUN]
     if not todo:
-        if json:
-            print_json({"schema": 1, "plan": session.plan.document(), "ran": []})
-        else:
-            print(as_typed("\n".join(nothing_to_do(session.plan))))
+        _done_before(session.plan, json=json)
         return None
     for text in opening_lines(session.plan, limits_text(session), offline=request.offline):
         console.line(text)

@@ -9,8 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bringup.config.check import check_catalogue
-from bringup.config.load import Problem, load_toml, nearest, raise_if_any
+from bringup.config.near import nearest
 from bringup.errors import UsageError
 from bringup.model.gpu import Gpu
 from bringup.model.recipe import Recipe
@@ -71,6 +70,10 @@ def load_catalogue(root: Path, *, locks: bool = True) -> Catalogue:
     Raises:
         ConfigError: with all problems of all files.
     """
+    # Mostly a snapshot of the data serves (bringup.snapshot): neither TOML nor its checks are imported then.
+    from bringup.config.check import check_catalogue  # noqa: PLC0415
+    from bringup.config.load import Problem, load_toml, raise_if_any  # noqa: PLC0415
+
     problems: list[Problem] = []
     of_hooks = tuple(path.stem + mark for path in (root / "recipes").glob("*.py") for mark in "._")
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from bringup.config.load import Problem, nearest
+from bringup.config.load import Problem
+from bringup.config.near import nearest
 from bringup.config.variants import features, variant_problem
 from bringup.model.gpu import Gpu
 from bringup.model.recipe import Recipe

@@ -7,7 +7,6 @@ the document is looked at again, until it converts or nothing more can be taken 
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 import re
 import tomllib
@@ -18,6 +17,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
+from bringup.config.near import nearest
 from bringup.config.relaxed import missing, relaxed
 from bringup.errors import ConfigError, StorageError
 
@@ -194,12 +194,6 @@ def _dotted(steps: list[str]) -> str:
 def _unknown(field: str, model: Any) -> str:
     near = nearest(field, _field_names(model))
     return "unknown key" + (f"; did you mean `{near}`?" if near else "")
-
-
-def nearest(word: str, known: Iterator[str] | set[str] | list[str] | tuple[str, ...]) -> str:
-    """Return the known word most like `word`, or "" if none is near."""
-    found = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
-    return found[0] if found else ""
 
 
 def _field_names(model: Any) -> set[str]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from bringup.config.load import load_toml, raise_if_any
 from bringup.model.base import Table
 
 
@@ -60,6 +59,8 @@ def load_settings(env: Mapping[str, str]) -> UserSettings:
     path = settings_file(env)
     if path is None or not path.is_file():
         return UserSettings()
+    from bringup.config.load import load_toml, raise_if_any  # noqa: PLC0415 - most users have no such file
+
     value, problems = load_toml(path, UserSettings)
     raise_if_any(problems)
     return value or UserSettings()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from packaging.requirements import Requirement
 
-from bringup.config.load import nearest
+from bringup.config.near import nearest
 from bringup.errors import UsageError
 from bringup.model.recipe import Recipe
 

@@ -13,7 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from bringup.config.catalogue import Catalogue
-from bringup.config.load import nearest
+from bringup.config.near import nearest
 from bringup.config.variants import choose_variant, features, variant_env, variant_requires
 from bringup.errors import TargetError, UsageError
 from bringup.model.gpu import Gpu

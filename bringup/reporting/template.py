@@ -6,7 +6,8 @@ import functools
 from pathlib import Path
 from typing import Literal
 
-from bringup.config.load import load_toml, nearest, raise_if_any
+from bringup.config.load import load_toml, raise_if_any
+from bringup.config.near import nearest
 from bringup.errors import UsageError
 from bringup.model.base import Table
 

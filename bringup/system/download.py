@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bringup.errors import FetchError
-from bringup.system.fs import sha256_of, storage_errors
+from bringup.system.fs import file_sha256, storage_errors
 
 BLOCK = 1 << 20
 TIMEOUT_SECONDS = 30.0
@@ -114,12 +114,6 @@ def download(
             raise FetchError(problem, hint=f"address: {shown(url)}; the bad file has been removed")
     msg = f"cannot fetch {dest.name} from {host_of(url)}: {problem}"
     raise FetchError(msg, hint=OFFLINE_HINT)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, read in blocks of 1 MiB."""
-    with storage_errors(path, every=True):
-        return sha256_of(path)
 
 
 def host_of(url: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bringup.errors import FetchError
-from bringup.system.download import OnBytes, Wanted, download, file_sha256
-from bringup.system.fs import mark_used, storage_errors
-from bringup.system.locks import file_lock
+from bringup.system.fs import file_sha256, mark_used, storage_errors
+
+if TYPE_CHECKING:
+    from bringup.system.download import OnBytes, Wanted
 
 PARALLEL = 6
 UNFINISHED = (".part", ".lock", ".held")
@@ -71,6 +72,8 @@ class DownloadCache:
         if offline:
             raise missing_offline(wanted.filename, wanted.sha256, self.root)
         dest = self.path_for(wanted.sha256, wanted.filename)
+        from bringup.system.download import download  # noqa: PLC0415 - HTTP and TLS take long to import
+
         with self._lock(wanted.sha256):
             known = self.get(wanted.sha256)
             if known is not None:
@@ -91,10 +94,14 @@ class DownloadCache:
         Raises:
             FetchError: the file has another hash.
         """
+        from bringup.system.download import Wanted  # noqa: PLC0415
+
         return self.obtain(Wanted(url=path.resolve().as_uri(), sha256=sha256, filename=path.name))
 
     @contextlib.contextmanager
     def _lock(self, sha256: str) -> Iterator[None]:
+        from bringup.system.locks import file_lock  # noqa: PLC0415 - not needed to look
+
         folder = self.folder(sha256)
         with storage_errors(folder, every=True):
             folder.mkdir(parents=True, exist_ok=True)
@@ -131,6 +138,8 @@ def obtain_all(
         sha256, name = next(iter(missing.items()))
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise missing_offline(name + more, sha256, cache.root)
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
     stop = threading.Event()
     pool = ThreadPoolExecutor(PARALLEL)
     try:

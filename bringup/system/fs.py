@@ -131,6 +131,12 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file; raise StorageError if it cannot be read."""
+    with storage_errors(path, every=True):
+        return sha256_of(path)
+
+
 def mark_used(path: Path) -> None:
     """Note in a file's access time that it was used now, for `gc`; file systems often do not by themselves.
 

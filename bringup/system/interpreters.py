@@ -9,8 +9,6 @@ from pathlib import Path
 
 from bringup.errors import BringupError, TargetError
 from bringup.system.environ import base_environment
-from bringup.system.process import run
-from bringup.system.pypi import find_uv
 
 # Run with -I, so that nothing of the user's gets in; -S would hide that we are inside a virtual environment.
 QUESTION = """
@@ -50,6 +48,8 @@ class Probe:
 
 def probe(executable: Path, env: Mapping[str, str]) -> Probe | None:
     """Ask an interpreter what it is; None if it does not run (a pyenv shim for a version that is not there)."""
+    from bringup.system.process import run  # noqa: PLC0415 - what is known is not asked again
+
     try:
         done = run([executable, "-I", "-c", QUESTION], env=env, check=False, error=TargetError, timeout=30)
         answer = json.loads(done.output.strip().splitlines()[-1]) if done.returncode == 0 else None
@@ -68,6 +68,15 @@ def on_path(minor: str, search: str) -> Iterator[Path]:
                 yield path
 
 
+def uv_folder() -> Path:
+    """Return the folder where uv keeps the interpreters that users install."""
+    from bringup.system.process import run  # noqa: PLC0415
+    from bringup.system.pypi import find_uv  # noqa: PLC0415
+
+    done = run([find_uv(), "python", "dir"], env=base_environment(), error=TargetError, timeout=60)
+    return Path(done.output.strip().splitlines()[-1])
+
+
 def uv_python(version: str, folder: Path, *, install: bool) -> Path | None:
     """Return a Python that uv manages, installed below `folder` if asked for; None if it cannot be had.
 
@@ -76,6 +85,9 @@ def uv_python(version: str, folder: Path, *, install: bool) -> Path | None:
         folder: where uv puts interpreters that we ask for.
         install: download it if it is not there.
     """
+    from bringup.system.process import run  # noqa: PLC0415 - mostly the PATH has one
+    from bringup.system.pypi import find_uv  # noqa: PLC0415
+
     for managed in (None, folder):
         env = base_environment()
         if managed is not None:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bringup.system.fs import storage_errors
-from bringup.system.locks import file_lock
 
 MANIFEST = ".bringup-tree.json"
 
@@ -39,6 +38,8 @@ def assemble(dest_root: Path, label: str, identity: str, make: Callable[[Path, P
     home = dest_root / f"{label}-{identity[:16]}"
     if whole(home, identity):
         return home
+    from bringup.system.locks import file_lock  # noqa: PLC0415 - not needed to look
+
     with storage_errors(dest_root, every=True):
         dest_root.mkdir(parents=True, exist_ok=True)
     with file_lock(dest_root / f".{home.name}.lock"):

@@ -10,8 +10,6 @@ from pathlib import Path
 from bringup.errors import BringupError, TargetError
 from bringup.model.toolchain import CudaRelease, SystemToolkit
 from bringup.system.environ import base_environment
-from bringup.system.modules import module_environment
-from bringup.system.process import run
 from bringup.toolchain.assemble import identity_of
 from bringup.toolchain.facts import FactCache
 from bringup.toolchain.toolkit import Toolkit, absent
@@ -81,6 +79,8 @@ def nvcc_version(root: Path, facts: FactCache) -> str:
     nvcc = (root / "bin/nvcc").resolve()
 
     def probe() -> tuple[dict[str, str], list[Path]]:
+        from bringup.system.process import run  # noqa: PLC0415 - what is known is not asked again
+
         try:
             done = run([root / "bin/nvcc", "--version"], env=base_environment(), error=TargetError, timeout=60)
         except BringupError:
@@ -118,6 +118,10 @@ def _candidates(data: SystemToolkit, user_env: Mapping[str, str]) -> Iterator[Ca
             yield Candidate(root=path, origin=origin)
         elif origin != "usual place" and not path.is_dir():
             yield Candidate(root=path, origin=f"{origin}, does not exist")
+    if not user_env.get("MODULEPATH"):
+        return
+    from bringup.system.modules import module_environment  # noqa: PLC0415 - clusters alone have them
+
     for module in data.modules:
         loaded = module_environment(module, user_env)
         for name in ROOT_VARIABLES:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from bringup.system.download import file_sha256
+from bringup.system.fs import file_sha256
 from bringup.system.stamps import now_ns, rested, stamp
 
 SCHEMA = 2

@@ -17,30 +17,10 @@ from bringup.toolchain.debs import remove_dangling, unpack_debs
 from bringup.toolchain.elf_rpath import set_rpath
 from bringup.toolchain.host_compiler import Gcc
 from bringup.toolchain.links import BINUTILS, write_script
-from bringup.toolchain.toolkit import pins_identity
+from bringup.toolchain.toolkit import GCC_OWN, gcc_identity
 
 TRIPLE = "x86_64-linux-gnu"
 HOST_LIBRARIES = "host-lib"
-# What the compiler's own programs link to. Not the C library: theirs is the machine's, the one in the tree is only
-# linked against.
-OWN = (
-    "libisl",
-    "libmpc",
-    "libmpfr",
-    "libgmp",
-    "libz",
-    "libzstd",
-    "libbfd",
-    "libopcodes",
-    "libctf",
-    "libjansson",
-    "libsframe",
-)
-
-
-def gcc_identity(release: GccRelease) -> str:
-    """Return the identity that the unpacked compiler will have, from the pins alone."""
-    return pins_identity("gcc", release.debs.packages, *sorted(release.debs.drop), *OWN)
 
 
 def provide_gcc(
@@ -100,7 +80,7 @@ def _own_libraries(made: Path) -> None:
     folder.mkdir()
     for place in (made / "usr/lib" / TRIPLE, made / "lib" / TRIPLE):
         for path in sorted(place.iterdir()):
-            if path.name.startswith(OWN) and ".so." in path.name + "." and not (folder / path.name).exists():
+            if path.name.startswith(GCC_OWN) and ".so." in path.name + "." and not (folder / path.name).exists():
                 (folder / path.name).symlink_to(Path("..") / path.relative_to(made))
     for program in [*(made / "usr/bin").iterdir(), *(made / "usr/lib/gcc" / TRIPLE).glob("*/*")]:
         if program.is_file() and not program.is_symlink() and _is_program(program):

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from bringup.errors import BringupError, TargetError
 from bringup.model.toolchain import HostCompiler
-from bringup.system.download import file_sha256
 from bringup.system.environ import base_environment
-from bringup.system.process import run
+from bringup.system.fs import file_sha256
 from bringup.toolchain.assemble import identity_of
 from bringup.toolchain.facts import FactCache
 
@@ -118,6 +117,8 @@ def _program(gcc: Path, name: str) -> Path | None:
 
 
 def _macro(gcc: Path, name: str) -> bool:
+    from bringup.system.process import run  # noqa: PLC0415 - what is known is not asked again
+
     try:
         done = run([gcc, "-dM", "-E", "-x", "c", os.devnull], env=base_environment(), error=TargetError, timeout=60)
     except BringupError:
@@ -126,6 +127,8 @@ def _macro(gcc: Path, name: str) -> bool:
 
 
 def _ask(compiler: Path, question: str) -> str:
+    from bringup.system.process import run  # noqa: PLC0415 - what is known is not asked again
+
     try:
         done = run([compiler, question], env=base_environment(), error=TargetError, timeout=60)
     except BringupError:

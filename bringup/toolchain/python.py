@@ -1,32 +1,28 @@
-"""The target's Python: the system's, uv's, or Debian's packages unpacked."""
+"""The target's Python: the system's, uv's, or that of `python_debs`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bringup.errors import FetchError, PrepareError, TargetError
 from bringup.model.toolchain import PinnedDeb, PythonRelease
-from bringup.system.apt_sources import DebianMirror
-from bringup.system.download import OnBytes
 from bringup.system.downloads import DownloadCache
 from bringup.system.environ import base_environment
-from bringup.system.fs import storage_errors
-from bringup.system.host import distribution, require_glibc
-from bringup.system.interpreters import Probe, on_path, probe, uv_python
-from bringup.toolchain.assemble import assemble, identity_of, merge
-from bringup.toolchain.debs import remove_dangling, unpack_debs
-from bringup.toolchain.elf_rpath import set_rpath
+from bringup.system.interpreters import Probe, on_path, probe, uv_folder, uv_python
+from bringup.toolchain.assemble import identity_of
 from bringup.toolchain.facts import FactCache
 from bringup.toolchain.toolkit import pins_identity
+
+if TYPE_CHECKING:
+    from bringup.system.apt_sources import DebianMirror
+    from bringup.system.download import OnBytes
 
 PythonProvider = Literal["system", "uv", "debs"]
 # Counted up when the same packages are laid out in another way.
 PYTHON_LAYOUT = "2"
-
-LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +90,8 @@ def provide_python(
     for provider in providers:
         try:
             if provider == "debs":
+                from bringup.toolchain.python_debs import unpacked_python  # noqa: PLC0415 - not needed to look
+
                 return unpacked_python(release, places, headers=headers)
             found = _system(release, places, headers) if provider == "system" else _uv(release, places, headers)
         except (TargetError, FetchError, PrepareError) as exc:
@@ -102,6 +100,8 @@ def provide_python(
             return found
         refused.append(f"\n  {provider}: {found}")
     msg = f"no Python {release.version} for the target environment:{''.join(refused)}"
+    from bringup.system.host import distribution  # noqa: PLC0415
+
     apt = apt_command(release, release.version, distribution())
     unpack = "--debian-mirror URL, to unpack Debian's packages without root"
     ways = [*([apt] if apt else []), f"uv python install {release.version}", unpack]
@@ -143,57 +143,6 @@ def python_debs(release: PythonRelease, *, headers: bool = True) -> list[PinnedD
     return [package for package in release.debs.packages if package.group in groups]
 
 
-def unpacked_python(release: PythonRelease, places: PythonPlaces, *, headers: bool = True) -> Interpreter:
-    """Return the interpreter of Debian's packages, unpacked if it is not there.
-
-    Raises:
-        TargetError: no mirror is known, or this machine's C library is too old for it.
-        FetchError: a package is missing, gone or damaged.
-        StorageError: disk full or no permission.
-    """
-    require_glibc(release.debs.glibc, f"Debian's Python {release.version}")
-    identity = python_identity(release, headers=headers)
-    program = f"usr/bin/python{release.version}"
-
-    def make(made: Path, home: Path) -> None:
-        del home
-        unpack_debs(
-            release.debs,
-            python_debs(release, headers=headers),
-            made,
-            cache=places.cache,
-            mirror=places.mirror,
-            offline=places.offline,
-            on_bytes=places.on_bytes,
-        )
-        with storage_errors(made, every=True):
-            if (made / "lib/x86_64-linux-gnu").is_dir():
-                merge(made / "lib/x86_64-linux-gnu", made / LIBRARIES)
-            remove_dangling(made / "usr")
-            _link_platform_headers(made, release.version)
-        # The modules' libraries are found through the program's own path: no variable has to be set for it.
-        set_rpath(made / program, "$ORIGIN/../lib/x86_64-linux-gnu")
-
-    home = assemble(places.dest_root, f"python-{release.version}-debs", identity, make)
-    version = next(package.version for package in release.debs.packages if package.name == f"python{release.version}")
-    include = home / f"usr/include/python{release.version}"
-    return Interpreter(
-        provider="debs",
-        version=version.partition("-")[0],
-        executable=home / program,
-        include=include if (include / "Python.h").is_file() else None,
-        identity=identity,
-    )
-
-
-def _link_platform_headers(made: Path, version: str) -> None:
-    """Make Debian's Python.h find its pyconfig.h: it includes it by a path that only /usr/include has searched."""
-    headers = made / f"usr/include/python{version}"
-    platform = made / "usr/include/x86_64-linux-gnu"
-    if headers.is_dir() and platform.is_dir():
-        (headers / platform.name).symlink_to(f"../{platform.name}")
-
-
 def _system(release: PythonRelease, places: PythonPlaces, headers: bool) -> Interpreter | str:
     seen: list[str] = []
     for path in on_path(release.version, places.user_env.get("PATH", "/usr/local/bin:/usr/bin:/bin")):
@@ -207,7 +156,14 @@ def _system(release: PythonRelease, places: PythonPlaces, headers: bool) -> Inte
 
 def _uv(release: PythonRelease, places: PythonPlaces, headers: bool) -> Interpreter | str:
     folder = places.dest_root / "uv-python"
-    path = uv_python(release.version, folder, install=False)
+
+    def ask() -> tuple[dict[str, str], list[Path]]:
+        found = uv_python(release.version, folder, install=False)
+        # What is installed or removed later changes the folder's times.
+        return {"path": str(found or "")}, [folder, uv_folder(), *([found] if found else [])]
+
+    known = places.facts.know(f"uv's python {release.version} {folder}", ask)["path"]
+    path = Path(known) if known else None
     if path is None and not places.offline:
         path = uv_python(release.uv, folder, install=True)
     if path is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from bringup.errors import ConfigError, TargetError
-from bringup.model.toolchain import CudaRelease, DebSet, PinnedDeb, PinnedWheel, WheelSet
+from bringup.model.toolchain import CudaRelease, DebSet, GccRelease, PinnedDeb, PinnedWheel, WheelSet
 from bringup.toolchain.assemble import identity_of
 
 Provider = Literal["system", "wheels", "debs"]
@@ -16,6 +16,22 @@ PROVIDERS: tuple[Provider, ...] = ("system", "wheels", "debs")
 
 # Counted up when the same pins are laid out in another way, so that a toolkit of the older layout is made again.
 LAYOUT = "1"
+
+# What the compiler's own programs link to. Not the C library: theirs is the machine's, the one in the tree is only
+# linked against.
+GCC_OWN = (
+    "libisl",
+    "libmpc",
+    "libmpfr",
+    "libgmp",
+    "libz",
+    "libzstd",
+    "libbfd",
+    "libopcodes",
+    "libctf",
+    "libjansson",
+    "libsframe",
+)
 
 Pin = TypeVar("Pin", PinnedWheel, PinnedDeb)
 
@@ -105,3 +121,8 @@ def absent(release: CudaRelease, provider: Provider) -> TargetError:
     possible = [name for name in PROVIDERS if getattr(release.providers, name) is not None]
     msg = f"CUDA {release.version} cannot be had with --toolkit {provider}: {why}"
     return TargetError(msg, hint=f"possible for CUDA {release.version}: --toolkit {' or '.join(possible)}")
+
+
+def gcc_identity(release: GccRelease) -> str:
+    """Return the identity that the unpacked compiler will have, from the pins alone."""
+    return pins_identity("gcc", release.debs.packages, *sorted(release.debs.drop), *GCC_OWN)

@@ -20,8 +20,8 @@ PURE = {"errors", "model"}
 DATA = PURE | {"formats"}
 MACHINE = DATA | {"system"}
 PARTS = {
-    "config", "planning", "toolchain", "store", "remote", "context", "environment", "survey", "building", "verify",
-    "harvest", "harvest_pack",
+    "config", "planning", "toolchain", "store", "remote", "context", "environment", "survey", "snapshot", "building",
+    "verify", "harvest", "harvest_pack",
 }  # fmt: skip
 TOOLS = MACHINE | PARTS
 ENGINE = TOOLS | {
@@ -70,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     "state": MACHINE | {"store", "context"},
     "stats": MACHINE | {"building", "report"},
     "survey": MACHINE | {"config", "planning", "toolchain"},
+    "snapshot": MACHINE | {"config", "planning"},
     "session": TOOLS | {"state"},
     "holding": TOOLS | {"state", "session"},
     "engine": ENGINE,

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from thorough import examples
 
-from bringup.config.load import MAX_PROBLEMS, Problem, load_toml, nearest, parse_toml, raise_if_any
+from bringup.config.load import MAX_PROBLEMS, Problem, load_toml, parse_toml, raise_if_any
+from bringup.config.near import nearest
 from bringup.config.settings import UserSettings
 from bringup.errors import ConfigError, StorageError
 from bringup.model.gpu import Gpu

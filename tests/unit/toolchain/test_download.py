@@ -8,8 +8,9 @@ import pytest
 from served import Server, sha256
 
 from bringup.errors import FetchError, StorageError
-from bringup.system.download import GoneError, Wanted, download, file_sha256, shown
+from bringup.system.download import GoneError, Wanted, download, shown
 from bringup.system.downloads import DownloadCache, obtain_all
+from bringup.system.fs import file_sha256
 
 DATA = bytes(range(256)) * 9000  # 2.3 MB, so that more than one block goes through
 HASH = sha256(DATA)

@@ -10,18 +10,17 @@ import pytest
 
 from bringup.errors import PrepareError, TargetError
 from bringup.model.toolchain import CudaRelease, GccRelease, HostCompiler, PythonRelease
+from bringup.system import process
 from bringup.system.downloads import DownloadCache
 from bringup.system.host import glibc_version, require_glibc
 from bringup.system.modules import module_environment
-from bringup.toolchain import host_compiler
 from bringup.toolchain.cuda_system import COMPILERS, find_system
 from bringup.toolchain.elf_rpath import set_rpath
 from bringup.toolchain.facts import FactCache
-from bringup.toolchain.gcc_debs import gcc_identity
 from bringup.toolchain.host_compiler import Gcc, find_gcc
 from bringup.toolchain.links import link_tools
 from bringup.toolchain.python import PythonPlaces, provide_python, python_identity, require_python
-from bringup.toolchain.toolkit import Toolkit
+from bringup.toolchain.toolkit import Toolkit, gcc_identity
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -165,7 +164,7 @@ def test_known_compiler_is_not_run_again(tmp_path, facts, monkeypatch):
     for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
         os.utime(path, (1, 1))  # what was written a moment ago is asked again
     before = find_gcc(HOST, search=[tmp_path / "bin"], facts=facts)
-    monkeypatch.setattr(host_compiler, "run", lambda *_words, **_more: pytest.fail("it was run again"))
+    monkeypatch.setattr(process, "run", lambda *_words, **_more: pytest.fail("it was run again"))
     assert find_gcc(HOST, search=[tmp_path / "bin"], facts=FactCache(facts.path)) == before
 
 
@@ -285,6 +284,24 @@ def test_real_interpreter_is_seen_behind_a_virtual_environment(tmp_path, facts, 
     found = provide_python(python_release, some, providers=["system"], headers=False)
     assert found.version == ".".join(map(str, sys.version_info[:3]))
     assert not (found.executable.parent.parent / "pyvenv.cfg").exists()
+
+
+def test_uv_is_not_asked_again_for_a_python_until_its_folder_changes(tmp_path, facts, python_release, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    real, asked = process.run, []
+    monkeypatch.setattr(process, "run", lambda argv, **more: asked.append(argv) or real(argv, **more))
+    some = places(tmp_path, facts, "/nowhere")
+
+    def look() -> int:
+        with pytest.raises(TargetError, match="uv manages no Python"):
+            provide_python(python_release, some, providers=["uv"])
+        return len(asked)
+
+    once = look()
+    assert once > 0
+    assert look() == once
+    (tmp_path / "home/.local/share/uv/python/other").mkdir(parents=True)
+    assert look() == 2 * once
 
 
 @pytest.mark.parametrize("asked", ["3.12", "3.1", "3.110", "2.7"])
