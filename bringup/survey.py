@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from packaging.requirements import Requirement
-from packaging.version import Version
-
 from bringup.config.catalogue import Catalogue
-from bringup.errors import BringupError, PrepareError, TargetError
+from bringup.errors import TargetError
 from bringup.model.frozen import Frozen
 from bringup.model.plan import Package, Target
 from bringup.model.stack import Stack
@@ -25,6 +20,7 @@ from bringup.toolchain.assemble import whole
 from bringup.toolchain.cuda_system import find_system
 from bringup.toolchain.facts import FactCache
 from bringup.toolchain.host_compiler import find_gcc
+from bringup.toolchain.programs import find_program
 from bringup.toolchain.python import PythonPlaces, provide_python, python_identity
 from bringup.toolchain.toolkit import Provider, gcc_identity, plan_identity
 
@@ -174,8 +170,8 @@ def node_environment(bundle: Path) -> dict[str, str]:
     }
 
 
-def missing_tools(stack: Stack, catalogue: Catalogue, *, facts: FactCache, around: Mapping[str, str]) -> frozenset[str]:
-    """Return those programs that recipes of the stack name and that are not here in the version wanted."""
+def missing_tools(stack: Stack, catalogue: Catalogue, *, facts: FactCache, around: Mapping[str, str]) -> dict[str, str]:
+    """Return those programs that recipes of the stack name and that cannot be used here, with the reason."""
     wanted = {
         tool
         for name, choice in stack.packages.items()
@@ -183,26 +179,5 @@ def missing_tools(stack: Stack, catalogue: Catalogue, *, facts: FactCache, aroun
         for tools in (catalogue.recipes[name].build.tools, *(one.tools for one in catalogue.recipes[name].when))
         for tool in tools
     }
-    return frozenset(tool for tool in wanted if not tool_version(tool, facts=facts, env=around)[0])
-
-
-def tool_version(wanted: str, *, facts: FactCache, env: Mapping[str, str]) -> tuple[Path | None, str]:
-    """Find a program ("cargo>=1.85") on the user's PATH; None with the version seen if it is missing or too old."""
-    need = Requirement(wanted)
-    found = shutil.which(need.name, path=f"{env.get('PATH', '')}:{env.get('HOME', '')}/.cargo/bin")
-    if found is None:
-        return None, ""
-
-    def ask() -> tuple[dict[str, str], list[Path]]:
-        from bringup.system import process  # noqa: PLC0415 - what is known is not asked again
-
-        try:
-            done = process.run([found, "--version"], env=env, check=False, error=PrepareError, timeout=30)
-        except BringupError:
-            return {"version": ""}, [Path(found)]
-        version = re.search(r"\d+(?:\.\d+)+", done.output)
-        return {"version": version[0] if version and not done.returncode else ""}, [Path(found)]
-
-    version = facts.know(f"tool {found}", ask)["version"]
-    fits = bool(version) and Version(version) in need.specifier
-    return (Path(found) if fits else None), version
+    found = {tool: find_program(tool, facts=facts, env=around) for tool in sorted(wanted)}
+    return {tool: one.why for tool, one in found.items() if one.path is None}

@@ -12,11 +12,11 @@ from bringup.context import Context
 from bringup.errors import ConfigError, PrepareError
 from bringup.model.plan import Package, Step
 from bringup.planning.resolve import arch_lists
-from bringup.survey import tool_version
 from bringup.system.environ import process_environment
 from bringup.system.fs import make_dir, point_link
 from bringup.toolchain.facts import FactCache
 from bringup.toolchain.links import link_tools, shadow_make
+from bringup.toolchain.programs import find_program, rust_homes
 
 EPOCH = 1700000000
 GIB = 1 << 30
@@ -161,22 +161,15 @@ def find_tools(tools: tuple[str, ...], bin_dir: Path, ctx: Context) -> dict[str,
     more: dict[str, str] = {}
     for wanted in tools:
         name = Requirement(wanted).name
-        found, version = tool_version(wanted, facts=facts, env=user)
+        program = find_program(wanted, facts=facts, env=user)
+        found = program.path
         if found is None:
-            msg = f"this package needs {wanted}, and " + (
-                f"{name} here is {version}" if version else f"there is no {name}"
-            )
-            raise PrepareError(
-                msg, hint=f"install {wanted} (no root needed), or choose a variant of the recipe without it"
-            )
+            msg = f"this package needs {wanted}, and {name} {program.why}"
+            mend = program.hint or f"install {wanted} (no root needed)"
+            raise PrepareError(msg, hint=f"{mend}; or choose a variant of the recipe without it")
         point_link(bin_dir / name, found)
         if name == "cargo":
             if (found.parent / "rustc").exists():
                 point_link(bin_dir / "rustc", found.parent / "rustc")
-            home = user.get("HOME", "")
-            more = {
-                "CARGO_HOME": user.get("CARGO_HOME", f"{home}/.cargo"),
-                "RUSTUP_HOME": user.get("RUSTUP_HOME", f"{home}/.rustup"),
-                "CARGO_NET_OFFLINE": "true",
-            }
+            more = {**rust_homes(user), "CARGO_NET_OFFLINE": "true"}
     return more

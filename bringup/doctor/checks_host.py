@@ -11,6 +11,7 @@ from bringup.doctor.model import Verdict, bad, good, skip
 from bringup.doctor.registry import check, listed
 from bringup.doctor.rules import rules
 from bringup.model.recipe import GitSource
+from bringup.toolchain.programs import FoundProgram
 from bringup.toolchain.python import apt_command
 
 GIB = 1 << 30
@@ -204,13 +205,18 @@ def recipe_tools(facts: Facts) -> Verdict:
         return good("all are here, or none is needed")
     if facts.serving:
         return skip("nothing is built")
-    seen = [f"{tool} ({version or 'not installed'})" for tool, version in facts.missing_tools.items()]
-    first = Requirement(next(iter(facts.missing_tools))).name
-    issue = "rust-protoc-missing" if first == "protoc" else None
-    if first == "cargo" and next(iter(facts.missing_tools.values())):
+    seen = [f"{tool} ({_seen(one)})" for tool, one in facts.missing_tools.items()]
+    name, first = next(iter(facts.missing_tools.items()))
+    issue = "rust-protoc-missing" if Requirement(name).name == "protoc" else None
+    if Requirement(name).name == "cargo" and first.version:
         issue = "cargo-edition2024-required"
-    values = {"install": "; ".join(INSTALL.get(Requirement(tool).name, tool) for tool in facts.missing_tools)}
+    mends = [one.hint or INSTALL.get(Requirement(tool).name, tool) for tool, one in facts.missing_tools.items()]
+    values = {"install": "; ".join(mends)}
     return bad(f"missing: {listed(seen)}", issue=issue, values=values, only_warn=_all_optional(facts))
+
+
+def _seen(one: FoundProgram) -> str:
+    return one.version or ("not installed" if one.why == "is not here" else one.why)
 
 
 def _all_optional(facts: Facts) -> bool:

@@ -12,6 +12,7 @@ from bringup.model.stack import Stack
 from bringup.model.toolchain import CudaRelease, GccRelease, PythonRelease
 from bringup.model.verify import Check
 from bringup.system.gpus import Device
+from bringup.toolchain.programs import FoundProgram
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,7 +227,7 @@ class Facts:
         target_python: the interpreter that a build takes, in words; "" if none.
         ptxas: every ptxas that may be picked up.
         tools: programs by name.
-        missing_tools: programs that recipes name and that are not here, with what was seen.
+        missing_tools: programs that recipes name and that cannot be used here.
         variables: the user's environment.
         library_path: CUDA libraries in the folders of LD_LIBRARY_PATH.
         conda_libstdcxx: highest GLIBCXX of conda's libstdc++, and the system's.
@@ -250,7 +251,7 @@ class Facts:
     target_python: str = ""
     ptxas: tuple[Program, ...] = ()
     tools: Mapping[str, Program] = field(default_factory=dict)
-    missing_tools: Mapping[str, str] = field(default_factory=dict)
+    missing_tools: Mapping[str, FoundProgram] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     library_path: tuple[Path, ...] = ()
     conda_libstdcxx: tuple[str, str] = ("", "")

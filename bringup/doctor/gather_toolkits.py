@@ -17,10 +17,11 @@ from bringup.doctor.rules import rules
 from bringup.errors import BringupError
 from bringup.model.toolchain import CudaRelease
 from bringup.planning.tools import toolkit_groups
-from bringup.survey import pick_gcc, tool_version
+from bringup.survey import pick_gcc
 from bringup.system.downloads import DownloadCache
 from bringup.toolchain.cuda_system import COMPILERS, find_system, header_version, nvcc_version
 from bringup.toolchain.host_compiler import SYSTEM_PATH, find_gcc
+from bringup.toolchain.programs import FoundProgram, find_program
 from bringup.toolchain.python import PythonPlaces, provide_python
 
 NAMED = ("CUDA_HOME", "CUDA_PATH")
@@ -222,14 +223,14 @@ def gather_tools(places: Places) -> dict[str, Program]:
     return found
 
 
-def missing_tools(question: Question, places: Places) -> dict[str, str]:
-    """Return those programs that recipes want and that are not here or too old, with the version seen."""
+def missing_tools(question: Question, places: Places) -> dict[str, FoundProgram]:
+    """Return those programs that recipes want and that are not here, do not run or are too old."""
     missing = {}
     for package in question.packages.values():
         for tool in package.build.tools if package.built else ():
-            path, seen = tool_version(tool, facts=places.facts, env=places.env)
-            if path is None:
-                missing[tool] = seen
+            found = find_program(tool, facts=places.facts, env=places.env)
+            if found.path is None:
+                missing[tool] = found
     return missing
 
 

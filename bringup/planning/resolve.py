@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from bringup.model.recipe import Version as RecipeVersion
 from bringup.model.stack import Stack, StackPackage
 from bringup.model.toolchain import CudaRelease
 from bringup.planning.abi import check_cxx11_abi
+from bringup.planning.notes import reasons, variant_note
 from bringup.planning.sources import unrecorded
 
 
@@ -113,7 +114,7 @@ def resolve_packages(
     stack: Stack,
     *,
     patch_hash: Mapping[Path, str],
-    missing_tools: Collection[str] = (),
+    missing_tools: Mapping[str, str] | None = None,
     abi: bool = True,
 ) -> dict[str, Package]:
     """Return the packages of the stack in build order, each with its conditions resolved.
@@ -124,7 +125,7 @@ def resolve_packages(
         target: what is built for.
         stack: what is built.
         patch_hash: SHA-256 of every patch file that the stack's versions list.
-        missing_tools: programs that recipes name and this machine does not have ("cargo>=1.85").
+        missing_tools: programs that recipes name and that cannot be used here ("cargo>=1.85"), with the reason.
         abi: refuse a published wheel of another C++ ABI than PyTorch's; doctor looks at that by itself.
     """
     for name in [*request.only, *request.variants]:
@@ -135,9 +136,10 @@ def resolve_packages(
     graph = {
         name: [need for need in catalogue.recipes[name].needs if need in stack.packages] for name in stack.packages
     }
+    missing = missing_tools or {}
     order = graphlib.TopologicalSorter(graph).static_order()
     packages = {
-        name: _resolve_package(request, catalogue, target, stack, name, tuple(graph[name]), patch_hash, missing_tools)
+        name: _resolve_package(request, catalogue, target, stack, name, tuple(graph[name]), patch_hash, missing)
         for name in order
     }
     if abi:
@@ -153,7 +155,7 @@ def _resolve_package(
     name: str,
     needs: tuple[str, ...],
     patch_hash: Mapping[Path, str],
-    missing_tools: Collection[str],
+    missing_tools: Mapping[str, str],
 ) -> Package:
     recipe, choice = catalogue.recipes[name], stack.packages[name]
     version = next(one for one in recipe.versions if one.version == choice.version)
@@ -164,11 +166,12 @@ def _resolve_package(
     variant = choose_variant(recipe, request.variants.get(name) or choice.variant)
     overlays, build = _build_of(recipe, target, version, choice, variant)
     fallback_note = ""
-    absent = [tool for tool in build.tools if tool in missing_tools]
+    absent = {tool: missing_tools[tool] for tool in build.tools if tool in missing_tools}
     if absent and recipe.variants.get(variant) and recipe.variants[variant].fallback and name not in request.variants:
         wanted, variant = variant, recipe.variants[variant].fallback
         overlays, build = _build_of(recipe, target, version, choice, variant)
-        fallback_note = f"{name}: variant {variant} instead of {wanted}, because {', '.join(absent)} is not here"
+        fallback_note = f"{name}: variant {variant} instead of {wanted}, because {reasons(absent)}"
+        absent = {}
     names = (*version.patches, *version.patches_for.get(choice.source, ()))
     folder = catalogue.root / "patches" / name / version.version
     patches = tuple(PatchFile(path=folder / one, sha256=patch_hash[folder / one]) for one in names)
@@ -178,6 +181,7 @@ def _resolve_package(
         options["full"] = True
     warnings = [f"{name}: {one.note}" for one in overlays if one.note and one.warn]
     extras = version.extras if not isinstance(source, WheelSource) else {}
+    warnings += [f"{name}: cannot be built here: {reasons(absent)}"] if absent and built else []
     warnings += unrecorded(name, version.version, source, extras)
     return Package(
         recipe=recipe,
@@ -200,19 +204,13 @@ def _resolve_package(
             line
             for line in (
                 fallback_note,
-                _variant_note(recipe, variant),
+                variant_note(recipe, variant),
                 *(f"{name}: {one.note}" for one in overlays if one.note and not one.warn),
             )
             if line
         ),
         warnings=tuple(warnings),
     )
-
-
-def _variant_note(recipe: Recipe, variant: str) -> str:
-    """Tell of a variant that stands for several; one alone is named by the recipe."""
-    names = features(recipe, variant)
-    return f"{recipe.name}: variant {variant} = {', '.join(names)}" if len(names) > 1 else ""
 
 
 def _build_of(

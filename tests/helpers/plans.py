@@ -68,7 +68,8 @@ class World:
         catalogue = load_catalogue(self.data)
         target, stack = resolve_target(request, catalogue, gpu=catalogue.gpu(request.gpu), machine="x86_64")
         hashes = {path: file_hash(path) for path in (self.data / "patches").rglob("*.patch")}
-        packages = resolve_packages(request, catalogue, target, stack, patch_hash=hashes, missing_tools=missing)
+        absent = dict.fromkeys(missing, "is not here")
+        packages = resolve_packages(request, catalogue, target, stack, patch_hash=hashes, missing_tools=absent)
         return target, packages, stack
 
     def plan(self, *, missing: tuple[str, ...] = (), **asked: Any) -> Plan:

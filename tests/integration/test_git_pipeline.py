@@ -22,6 +22,8 @@ from gitserver import GitServer, free_port, git_http
 from sample_data import ROOT, Sample, make_patch, write_data
 
 from bringup.building.unit_history import read_units
+from bringup.toolchain.facts import FactCache
+from bringup.toolchain.programs import find_program
 
 CUDA_HOME = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda-13.0"))
 pytestmark = [
@@ -155,6 +157,10 @@ def test_dependency_is_handed_over_and_not_cloned(built: Pipeline):
 
 
 def test_rust_extension(built: Pipeline):
+    cargo = find_program("cargo>=1.70", facts=FactCache(built.folder / "cache/facts.json"), env=os.environ)
+    if cargo.path is None:
+        assert f"minirust: variant plain instead of rust, because cargo>=1.70 {cargo.why}" in built.run("plan")
+        pytest.skip(f"cargo {cargo.why}")
     assert built.python("import minirust; print(minirust.triple(4), minirust.has_extension)") == "12 True"
 
 

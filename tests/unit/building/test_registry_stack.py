@@ -24,7 +24,7 @@ HASHES = {path: file_hash(path) for path in (ROOT / "patches").glob("*/*/*.patch
 def packages(gpu: str = "h200", stack: str = "registry", variant: str = "", cuda: str = "") -> dict[str, Package]:
     request = Request(gpu=gpu, stack=stack, cuda=cuda, variants={"pytorch": variant} if variant else {})
     target, chosen = resolve_target(request, CATALOGUE, gpu=CATALOGUE.gpu(gpu), machine="x86_64")
-    return dict(resolve_packages(request, CATALOGUE, target, chosen, patch_hash=HASHES, missing_tools=()))
+    return dict(resolve_packages(request, CATALOGUE, target, chosen, patch_hash=HASHES))
 
 
 def test_the_stack_declares_the_abi_of_its_published_binary():

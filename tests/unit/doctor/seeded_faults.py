@@ -376,6 +376,13 @@ def cargo_too_old(machine):
     machine.script("usr/bin/cargo", "echo 'cargo 1.75.0'")
 
 
+@fault("tools.recipes", "rust-compiler-missing-setuptools-rust", touches=["stack"], machine=True, says="does not run")
+def cargo_without_a_toolchain(machine):
+    machine.stack = "sglang-0.5.12"
+    machine.script("usr/bin/rustup", "exit 0")
+    machine.script("usr/bin/cargo", "echo 'error: rustup could not choose a version of cargo to run' >&2; exit 1")
+
+
 @fault("tools.recipes", "rust-protoc-missing", touches=["stack"], machine=True, says="protoc (not installed)")
 def no_protoc(machine):
     machine.stack = "sglang-0.5.12"

@@ -95,7 +95,9 @@ def test_variant_falls_back_where_a_tool_is_missing_and_says_so(world: World):
     assert package.notes[0] == "alpha: variant plain instead of fast, because cargo>=1.85 is not here"
 
 
-def test_variant_asked_for_does_not_fall_back(world: World):
+def test_variant_asked_for_does_not_fall_back_and_says_so(world: World):
+    warned = alpha(world, missing=("cargo>=1.85",), variants={"alpha": "fast"}).warnings
+    assert "alpha: cannot be built here: cargo>=1.85 is not here" in warned
     assert alpha(world, missing=("cargo>=1.85",), variants={"alpha": "fast"}).variant == "fast"
 
 
