@@ -19,13 +19,14 @@ from bringup.model.recipe import GitSource
 from bringup.phases import build, fetch, install, patch, prepare, tools, verify
 from bringup.schedule import run_steps
 from bringup.session import Session
-from bringup.stats.runs import DONE, FAILED, STOPPED, Run, RunLog, StepRun
+from bringup.stats.runs import DONE, FAILED, PARTS, STOPPED, Run, RunLog, StepRun
 from bringup.stats.trace import write_trace
 from bringup.system import process
 from bringup.system.fs import free_bytes, make_dir, write_json
 from bringup.system.git import probe_sources
 from bringup.system.machine import GIB
 from bringup.system.runlock import run_lock
+from bringup.system.spent import spent
 
 MIB = 1 << 20
 
@@ -124,6 +125,7 @@ class _Begun:
     def __init__(self) -> None:
         self._date, self._started = time.time(), time.monotonic()
         self._tools, self._cpu = process.tool_seconds(), process.tool_cpu_seconds()
+        self._download, self._unpack = spent("download"), spent("unpack")
 
     def ended(self, step: Step, outcome: str) -> StepRun:
         """Return the record of the step, which ends now."""
@@ -134,6 +136,8 @@ class _Begun:
             seconds=round(time.monotonic() - self._started, 3),
             tool_seconds=round(process.tool_seconds() - self._tools, 2),
             cpu_seconds=round(process.tool_cpu_seconds() - self._cpu, 2),
+            download_seconds=round(spent("download") - self._download, 2),
+            unpack_seconds=round(spent("unpack") - self._unpack, 2),
             outcome=outcome,
         )
 
@@ -161,7 +165,8 @@ class _Runner:
             ctx.reporter.failed(step, exc, ended.seconds)
             raise
         ended = begun.ended(step, DONE)
-        self._session.state.finish(step, outcome, ended.seconds, tools=ended.tool_seconds, cpu=ended.cpu_seconds)
+        parts = {name: getattr(ended, name) for name in PARTS}
+        self._session.state.finish(step, outcome, ended.seconds, parts)
         self._log.ended(ended)
         ctx.reporter.finished(step, outcome, ended.seconds)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bringup.context import Outcome
@@ -75,15 +76,17 @@ class TargetState:
         known = read_json(self._path(step_id))
         return known if isinstance(known, dict) else None
 
-    def finish(self, step: Step, outcome: Outcome, seconds: float, *, tools: float = 0.0, cpu: float = 0.0) -> None:
+    def finish(
+        self, step: Step, outcome: Outcome, seconds: float, parts: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
         """Record that a step is done; the last thing that happens to it.
 
         Args:
             step: which one.
             outcome: what it did.
             seconds: wall-clock seconds it took.
-            tools: of these, seconds in which it waited for commands: compilers, git, uv.
-            cpu: CPU seconds of these commands.
+            parts: figures to keep by name: of these, the seconds of commands, downloads and unpacking, and the CPU
+                seconds of the commands.
         """
         past = [*self._past(step), *_figures(step, outcome, seconds)][-KEPT_RUNS:]
         write_json(
@@ -94,8 +97,7 @@ class TargetState:
                 "fingerprint": step.fingerprint,
                 "outputs": [str(path) for path in outcome.outputs],
                 "seconds": round(seconds, 2),
-                "tool_seconds": round(tools, 2),
-                "cpu_seconds": round(cpu, 2),
+                **{name: round(value, 2) for name, value in parts.items()},
                 "past": past,
                 "note": outcome.note,
                 "facts": dict(outcome.facts),

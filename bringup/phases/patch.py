@@ -27,6 +27,7 @@ from bringup.system.fs import make_dir, remove_tree, storage_errors
 from bringup.system.git import checkout_source
 from bringup.system.gitcommand import GitAccess
 from bringup.system.patching import apply_series
+from bringup.system.spent import spent_on
 
 
 def run(package: Package, step: Step, ctx: Context) -> Outcome:
@@ -122,9 +123,10 @@ def _place_simple(package: Package, source: SimpleSource, dest: Path, step: Step
     if file is None:
         msg = f"{package.name}: a source that was fetched before is no longer in {ctx.downloads.root}"
         raise PatchError(msg, hint="run the same command again; it is fetched anew")
-    if isinstance(source, WheelSource):
-        unpack_wheel(file, dest)
-    elif isinstance(source, DebSource):
-        unpack_deb(file, dest)
-    else:
-        unpack_archive(file, dest, strip=1 if isinstance(source, SdistSource) else source.strip)
+    with spent_on("unpack"):
+        if isinstance(source, WheelSource):
+            unpack_wheel(file, dest)
+        elif isinstance(source, DebSource):
+            unpack_deb(file, dest)
+        else:
+            unpack_archive(file, dest, strip=1 if isinstance(source, SdistSource) else source.strip)

@@ -12,6 +12,7 @@ import msgspec
 from bringup.errors import BringupError
 from bringup.system.fs import write_atomic
 
+PARTS = ("tool_seconds", "cpu_seconds", "download_seconds", "unpack_seconds")
 RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
 
 
@@ -25,6 +26,8 @@ class StepRun(msgspec.Struct, frozen=True, kw_only=True):
         seconds: wall-clock seconds it took.
         tool_seconds: of these, seconds in which it waited for commands.
         cpu_seconds: CPU seconds of these commands.
+        download_seconds: of the wall clock, seconds in which it waited for downloads of ours: the network's.
+        unpack_seconds: of the wall clock, seconds in which it unpacked archives.
         outcome: "done", "failed", or "stopped" because something else failed or the run was ended.
     """
 
@@ -34,6 +37,8 @@ class StepRun(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     tool_seconds: float = 0
     cpu_seconds: float = 0
+    download_seconds: float = 0
+    unpack_seconds: float = 0
     outcome: str = DONE
 
     @property

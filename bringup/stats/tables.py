@@ -11,7 +11,7 @@ from bringup.building.unit_history import Unit, read_units
 from bringup.errors import UsageError
 from bringup.report import duration, wrapped
 from bringup.stats.critical import ONE_UNIT, Critical, critical
-from bringup.stats.runs import Run, StepRun, read_run
+from bringup.stats.runs import PARTS, Run, StepRun, read_run
 from bringup.system.fs import read_json
 from bringup.system.layout import Layout
 
@@ -129,6 +129,8 @@ def _row(record: Mapping[str, Any], jobs: int) -> dict[str, Any]:
     facts = record.get("facts") or {}
     units = facts.get("units") or {}
     seconds, tools = float(record["seconds"]), record.get("tool_seconds")
+    network, unpacking = record.get("download_seconds"), record.get("unpack_seconds")
+    others = [part for part in (tools, network, unpacking) if part is not None]
     # Commands that a hook starts in threads of its own are seen through their units only.
     known = [float(one["cpu_seconds"]) for one in (record, units) if "cpu_seconds" in one]
     cpu = max(known) if known else None
@@ -140,7 +142,9 @@ def _row(record: Mapping[str, Any], jobs: int) -> dict[str, Any]:
         "date": record.get("date", ""),
         "seconds": seconds,
         "tool_seconds": tools,
-        "own_seconds": None if tools is None else round(max(0.0, seconds - float(tools)), 2),
+        "download_seconds": network,
+        "unpack_seconds": unpacking,
+        "own_seconds": None if tools is None else round(max(0.0, seconds - sum(map(float, others))), 2),
         "cpu_seconds": cpu,
         "cores_busy": round(cpu / (seconds * jobs), 3) if cpu is not None and seconds and jobs else None,
         "peak_mib": units.get("peak_mib"),
@@ -154,7 +158,7 @@ def _ended(step: StepRun, jobs: int) -> dict[str, Any]:
     """Return the row of a step that failed or was stopped."""
     date = datetime.datetime.fromtimestamp(step.end, datetime.UTC).isoformat(timespec="seconds")
     known = {"step": step.step, "seconds": round(step.seconds, 2), "date": date}
-    row = _row(known | {"tool_seconds": step.tool_seconds, "cpu_seconds": step.cpu_seconds}, jobs)
+    row = _row(known | {name: getattr(step, name) for name in PARTS}, jobs)
     return row | {"outcome": step.outcome}
 
 
@@ -186,7 +190,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         limits = f"{run['jobs']} jobs, {run['memory_mib'] / 1024:.1f} GiB of memory"
         out.append(f"  last run {run['date']}: {state}, {duration(run['seconds'])}, {limits}")
         out += bound_lines(found["critical"])
-    head = ("wall", "tools", "own", "cpu", "busy", "peak", "units")
+    head = ("wall", "tools", "network", "unpacking", "own", "cpu", "busy", "peak", "units")
     width = max((len(row["step"]) for row in found["steps"]), default=4)
     out.append(f"  {'step':<{width}}" + "".join(f"{name:>13}" for name in head))
     out += [_line(row, width) for row in found["steps"]]
@@ -206,7 +210,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
 def _line(row: Mapping[str, Any], width: int) -> str:
     busy = "" if row["cores_busy"] is None else f"{row['cores_busy']:.0%}"
     peak = "" if row["peak_mib"] is None else f"{row['peak_mib'] / 1024:.1f} GiB"
-    keys = ("seconds", "tool_seconds", "own_seconds", "cpu_seconds")
+    keys = ("seconds", "tool_seconds", "download_seconds", "unpack_seconds", "own_seconds", "cpu_seconds")
     times = ["" if row[key] is None else duration(row[key]) for key in keys]
     cells = "".join(f"{text:>13}" for text in (*times, busy, peak, str(row["compiled"] or "")))
     return f"  {row['step']:<{width}}{cells}{'' if row['outcome'] == 'done' else '  ' + row['outcome']}".rstrip()

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from bringup.building.unit_history import Unit, read_units
-from bringup.stats.runs import Run, StepRun, read_run
+from bringup.stats.runs import PARTS, Run, StepRun, read_run
 from bringup.system.fs import write_atomic
 from bringup.system.layout import Layout
 
@@ -35,7 +35,7 @@ def trace(run: Run, units: Iterable[Unit]) -> dict[str, Any]:
     """Return the document: steps in one group of rows, compilers in another, each on its slot's row."""
     events: list[dict[str, Any]] = [_name(STEPS, "steps"), _name(COMPILERS, "compilers")]
     for row, step in zip(rows(run.steps), run.steps, strict=True):
-        args = {"outcome": step.outcome, "tool_seconds": step.tool_seconds, "cpu_seconds": step.cpu_seconds}
+        args = {"outcome": step.outcome, **{name: getattr(step, name) for name in PARTS}}
         events.append(_bar(run, step.step, "step", (STEPS, row), (step.start, step.seconds), args))
     for unit in units:
         args = {

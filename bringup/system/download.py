@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import http.client
 import os
 import random
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from bringup.errors import FetchError
 from bringup.system.fs import file_sha256, storage_errors
+from bringup.system.spent import spent_on
 
 BLOCK = 1 << 20
 TIMEOUT_SECONDS = 30.0
@@ -98,11 +100,12 @@ def download(
             _pause(min(0.2 * 3 ** (attempt - 1), 10.0) * random.uniform(0.7, 1.3), stop)  # noqa: S311
         resumed = part.exists() and part.stat().st_size > 0
         try:
-            _transfer(url, part, proxy=proxy, on_bytes=on_bytes, stop=stop)
+            with spent_on("download"):
+                digest = _transfer(url, part, proxy=proxy, on_bytes=on_bytes, stop=stop)
         except _TransientError as exc:
             problem = str(exc)
             continue
-        got = file_sha256(part) if sha256 else ""
+        got = (digest or file_sha256(part)) if sha256 else ""
         if got == sha256:
             with storage_errors(dest, every=True):
                 part.replace(dest)
@@ -127,7 +130,8 @@ def shown(url: str) -> str:
     return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, stop: threading.Event | None) -> None:
+def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, stop: threading.Event | None) -> str:
+    """Fetch what is missing and return the hash of the whole, which is taken as it arrives; "" if nothing did."""
     have = part.stat().st_size if part.exists() else 0
     request = _request(url, have)
     if request.type == "file" and not Path(urllib.request.url2pathname(request.selector)).is_file():
@@ -137,11 +141,12 @@ def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, sto
         with opener(proxy).open(request, timeout=TIMEOUT_SECONDS) as response:
             resumes = have > 0 and response.status == http.HTTPStatus.PARTIAL_CONTENT
             expected = _content_length(response)
-            got = _write(response, part, append=resumes, on_bytes=on_bytes, stop=stop)
+            digest = _hash_of(part) if resumes else hashlib.sha256()
+            got = _write(response, part, digest, append=resumes, on_bytes=on_bytes, stop=stop)
     except urllib.error.HTTPError as exc:
         exc.close()
         if exc.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # everything had arrived already; the hash decides
+            return ""  # everything had arrived already; the hash decides
         if exc.code in FATAL_STATUS:
             msg = f"{host_of(url)} does not have {urllib.parse.urlsplit(url).path}: HTTP {exc.code} {exc.reason}"
             raise GoneError(msg, hint="the file may be gone from this mirror: try another one") from exc
@@ -152,11 +157,18 @@ def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, sto
     if expected is not None and got < expected:
         msg = f"truncated: {got} of {expected} bytes arrived before the connection ended"
         raise _TransientError(msg)
+    return digest.hexdigest()
+
+
+def _hash_of(part: Path) -> hashlib._Hash:
+    with storage_errors(part, every=True), part.open("rb") as source:
+        return hashlib.file_digest(source, "sha256")
 
 
 def _write(
     response: http.client.HTTPResponse,
     part: Path,
+    digest: hashlib._Hash,
     *,
     append: bool,
     on_bytes: OnBytes | None,
@@ -173,6 +185,7 @@ def _write(
                 raise FetchError(msg)
             with storage_errors(part, every=True):
                 sink.write(block)
+            digest.update(block)
             total += len(block)
             if on_bytes is not None:
                 on_bytes(len(block))

@@ -138,7 +138,9 @@ def obtain_all(
         sha256, name = next(iter(missing.items()))
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise missing_offline(name + more, sha256, cache.root)
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - nothing is fetched by most runs
+
+    from bringup.system.spent import spent_on  # noqa: PLC0415
 
     stop = threading.Event()
     pool = ThreadPoolExecutor(PARALLEL)
@@ -147,7 +149,8 @@ def obtain_all(
             wanted.sha256: pool.submit(cache.obtain, wanted, on_bytes=on_bytes, stop=stop)
             for wanted in sorted(locate(set(missing)), key=lambda wanted: -wanted.size)
         }
-        files |= {sha256: job.result() for sha256, job in jobs.items()}
+        with spent_on("download"):
+            files |= {sha256: job.result() for sha256, job in jobs.items()}
     finally:
         stop.set()  # the first failure, or Ctrl-C, ends the other transfers; what has arrived is resumed next time
         pool.shutdown(cancel_futures=True)

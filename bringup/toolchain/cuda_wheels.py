@@ -18,6 +18,7 @@ from bringup.system.download import OnBytes
 from bringup.system.downloads import DownloadCache
 from bringup.system.fs import storage_errors
 from bringup.system.pypi import IndexFile, fetch_index_files
+from bringup.system.spent import spent_on
 from bringup.toolchain.assemble import assemble, merge
 from bringup.toolchain.cuda_layout import finish_layout
 from bringup.toolchain.toolkit import Toolkit, plan_identity, selected, wheel_set
@@ -81,7 +82,8 @@ def _unpack(release: CudaRelease, pins: list[PinnedWheel], files: Mapping[str, P
     common = wheel_set(release).root
     site = made / SITE
     for pin in pins:
-        unpack_wheel(files[pin.sha256], site)
+        with spent_on("unpack"):
+            unpack_wheel(files[pin.sha256], site)
     with storage_errors(made, every=True):
         for root in sorted({pin.root or common for pin in pins}):
             if not (site / root).is_dir():

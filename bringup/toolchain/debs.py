@@ -15,6 +15,7 @@ from bringup.system.apt_sources import DebianMirror
 from bringup.system.download import OnBytes
 from bringup.system.downloads import DownloadCache
 from bringup.system.fs import storage_errors
+from bringup.system.spent import spent_on
 
 # Never of use in a toolchain: manuals, translations, package checks.
 SHARED = ("usr/share/*", "etc/*", "var/*")
@@ -40,7 +41,8 @@ def unpack_debs(
     keep = kept(debs.drop)
     files = fetch_debs(packages, debs.suite, cache, mirror=mirror, offline=offline, on_bytes=on_bytes)
     for file in files:
-        unpack_deb(file, root, keep=keep)
+        with spent_on("unpack"):
+            unpack_deb(file, root, keep=keep)
 
 
 def kept(drop: Sequence[str]) -> Callable[[str], bool]:

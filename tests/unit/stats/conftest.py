@@ -63,6 +63,7 @@ def layout(tmp_path: Path) -> Layout:
     for name, _, _, seconds, _ in STEPS:
         record = {"step": name, "seconds": seconds, "tool_seconds": 1, "cpu_seconds": 3, "facts": {}, "date": "d"}
         if name == "alpha:build":
+            record |= {"download_seconds": 4, "unpack_seconds": 2.5}
             record["facts"] = {
                 "jobs": 2,
                 "units": {"count": 3, "cpu_seconds": 20, "peak_mib": 3000, "together_mib": 4000},

@@ -17,7 +17,9 @@ from bringup.system.layout import Layout
 def test_rows_of_steps(layout: Layout):
     rows = {row["step"]: row for row in document(layout)["steps"]}
     build = rows["alpha:build"]
-    assert (build["seconds"], build["tool_seconds"], build["own_seconds"]) == (20, 1, 19)
+    assert (build["seconds"], build["tool_seconds"]) == (20, 1)
+    assert (build["download_seconds"], build["unpack_seconds"], build["own_seconds"]) == (4, 2.5, 12.5)
+    assert (rows["alpha:fetch"]["unpack_seconds"], rows["alpha:fetch"]["own_seconds"]) == (None, 9)
     assert (build["cpu_seconds"], build["cores_busy"], build["peak_mib"]) == (20, 0.5, 3000)
     assert rows["alpha:fetch"]["cpu_seconds"] == 3
     assert rows["alpha:fetch"]["peak_mib"] is None
