@@ -33,6 +33,19 @@ def read_steps(target: Path) -> dict[str, dict[str, float]]:
     return {one["step"]: {key: one[key] for key in keys} for one in records if all(key in one for key in keys)}
 
 
+def read_earlier(result: Path, known: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return the steps of an earlier result that are not known, for a machine without room for a whole build.
+
+    Only those that download and unpack nothing of ours are taken: to build, install or verify.
+    """
+    rows = json.loads(result.read_text())["results"]["steps"]
+    return {
+        name: {"seconds": row["wall_s"], "tool_seconds": row["tool_s"], "download_seconds": 0.0, "unpack_seconds": 0.0}
+        for name, row in rows.items()
+        if name not in known and "wall_s" in row and not name.endswith((":fetch", ":patch", "cuda:prepare"))
+    }
+
+
 def figures(steps: dict[str, dict[str, float]]) -> dict[str, Any]:
     """Return sums and the shares of our own."""
     wall, tools, network, unpacking = (sum(one[key] for one in steps.values()) for key in ("seconds", *PARTS))
@@ -58,8 +71,10 @@ def main() -> int:
     parser.add_argument("--target", type=Path, required=True, help="folder of a target in the build directory")
     parser.add_argument("--note", default="", help="what was built, and on what")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/overhead.json")
+    parser.add_argument("--earlier", type=Path, help="earlier result, for steps that the target has no records of")
     given = parser.parse_args()
     steps = read_steps(given.target)
+    steps |= read_earlier(given.earlier, steps) if given.earlier else {}
     if not steps:
         print(f"{given.target}: no records with the seconds of tools, network and unpacking", file=sys.stderr)
         return 1
