@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,13 @@ def write_bundle(session: Session, options: BundleOptions, say: Callable[[str], 
             options.out.rmdir()
         fresh.rename(options.out)
     say(f"  {len(parts)} parts of up to {options.part_size / MIB:.0f} MiB in {options.out}")
-    say(f"  next: carry them to the node and run: sh {options.out.name}/install.sh DESTINATION")
+    say(f"  next: carry them to the node and run: {install_command(options)}")
+
+
+def install_command(options: BundleOptions) -> str:
+    """Return how the bundle is installed from the folder that it is carried to."""
+    python = "--python NODES_PYTHON " if options.without_torch else ""
+    return f"sh {shlex.quote(options.out.name)}/install.sh {python}DESTINATION"
 
 
 def check_output(out: Path) -> None:

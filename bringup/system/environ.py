@@ -7,6 +7,7 @@ user's shell, an image or conda left behind cannot change a build.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,4 +48,4 @@ def base_environment(source: Mapping[str, str] | None = None, *, path: tuple[Pat
 
 def command_name() -> str:
     """Return how the user starts the program, for messages that tell the next command; the launchers say it."""
-    return os.environ.get("BRINGUP_COMMAND", "") or "invoke"
+    return shlex.quote(os.environ.get("BRINGUP_COMMAND", "") or "invoke")

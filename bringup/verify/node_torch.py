@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from bringup.model.verify import Check, Status
 from bringup.system.fs import sha256_of
 from bringup.verify.native_code import shorten
 
-AGAIN = "put the node's PyTorch back as it was, or install a bundle that was made without --without-torch"
+BACK = "put the node's PyTorch back as it was, or install a bundle that was made without --without-torch"
+ANEW = "install the bundle again; nothing may be installed over torch or removed in the environment"
 
 
 def read_note(place: Path) -> NodeTorch | None:
@@ -44,6 +44,7 @@ def check_node_torch(site: Path, note: NodeTorch) -> Check:
     """
     now: dict[str, Any] = {"version_py": _hash(Path(note.site) / "torch/version.py"), "records": {}}
     problems = [] if now["version_py"] == note.version_py else [_changed(Path(note.site) / "torch/version.py", now)]
+    here: list[str] = []
     for name, taken in note.distributions.items():
         place = Path(taken.site)
         info = dist_info_installed(place, name)
@@ -54,18 +55,23 @@ def check_node_torch(site: Path, note: NodeTorch) -> Check:
             version = info.name.removesuffix(".dist-info").rpartition("-")[2]
             problems.append(f"{name} in {place} is {version}, another installation than the {taken.version} of then")
         else:
-            problems += _links(site, place, name)
+            gone, other = _links(site, place, name)
+            problems += gone
+            here += other
     what = f"torch {note.torch} for CUDA {note.cuda} of {note.python}, in {note.site}"
-    other = [f"{name} {one.version}" for name, one in note.distributions.items() if _differs(one.version, one.pinned)]
+    drift = [f"{name} {one.version}" for name, one in note.distributions.items() if _differs(one.version, one.pinned)]
     why = f"the environment uses the node's own {what}, as it was when the environment was made"
     if problems:
-        why = f"the node's own PyTorch is not the one of the installation ({what}): {shorten(problems)}; {AGAIN}"
-    elif other:
-        why += f"; not in the lock's version: {', '.join(other)}"
-    evidence = {**msgspec.to_builtins(note), "now": now, "problems": problems[:50], "other_than_locked": other}
-    return Check(
-        id="static.node-torch", status=Status.FAIL if problems else Status.OK, why=why, required=True, evidence=evidence
-    )
+        why = f"the node's own PyTorch is not the one of the installation ({what}): {shorten(problems)}; {BACK}"
+    elif here:
+        why = f"the environment does not use the node's own {what} any more: {shorten(here)}; {ANEW}"
+    elif drift:
+        why += f"; not in the lock's version: {', '.join(drift)}"
+    evidence = {
+        **msgspec.to_builtins(note), "now": now, "problems": [*problems, *here][:50], "other_than_locked": drift,
+    }  # fmt: skip
+    status = Status.FAIL if problems or here else Status.OK
+    return Check(id="static.node-torch", status=status, why=why, required=True, evidence=evidence)
 
 
 def _hash(path: Path) -> str:
@@ -83,20 +89,21 @@ def _differs(version: str, pinned: str) -> bool:
     return version.partition("+")[0] != pinned.partition("+")[0]
 
 
-def _links(site: Path, place: Path, name: str) -> Iterator[str]:
-    """Yield what in the environment is no longer the node's file."""
+def _links(site: Path, place: Path, name: str) -> tuple[list[str], list[str]]:
+    """Return which of the node's files are gone, and which in the environment are not the node's any more."""
+    gone, other = [], []
     try:
         paths = record_of_installed(place, name)
     except InstallError as exc:
-        yield exc.message
-        return
+        return [exc.message], []
     for path in paths:
+        link = site / path
         if path.startswith(("/", "../")) or path.endswith(".pyc"):
             continue
-        link = site / path
-        if not os.path.lexists(link):
-            yield f"{path} of {name} is gone from the environment"
+        if not (place / path).is_file():
+            gone.append(f"{place / path} is gone")
+        elif not os.path.lexists(link):
+            other.append(f"{path} of {name} is gone from the environment")
         elif name == "torch" and not (link.is_symlink() and link.readlink() == place / path):
-            yield f"{path} in the environment is another file than the node's"
-        elif not link.exists():
-            yield f"{place / path} is gone"
+            other.append(f"{path} in the environment is another file than the node's")
+    return gone, other

@@ -182,6 +182,9 @@ check_destination() {
     *:* | *,* | *[\"\'\\]* | *'
 '*) die 2 "$dest: a path with a colon, a comma, a quotation mark, a backslash or a line break does not work" ;;
     esac
+    case $dest in
+    *' '*) say "note: torch.compile cannot link C++ code in a path with a space, which it does not quote" ;;
+    esac
     if [ -d "$dest" ]; then
         dest=$(CDPATH='' cd -- "$dest" && pwd -P) || die 14 "$dest cannot be entered"
         left=$(cat "$dest/.incomplete" 2>/dev/null) || left=''

@@ -109,7 +109,9 @@ def test_a_later_replacement_is_named(node: Node, change: Callable[[Node], None]
     check = check_node_torch(node.env, node.note)
     assert check.status is Status.FAIL
     assert any(says.format(site=node.site) in problem for problem in check.evidence["problems"]), check.evidence
-    assert "put the node's PyTorch back" in check.why
+    in_environment = change in (hide, unlink_one)
+    assert ("install the bundle again" in check.why) == in_environment
+    assert ("put the node's PyTorch back" in check.why) == (not in_environment)
 
 
 def test_another_version_than_the_locks_is_said(node: Node) -> None:
