@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from pathlib import Path
 
 from bringup.engine import execute
 from bringup.errors import BringupError, Interrupted
@@ -13,6 +15,8 @@ from bringup.report import Console
 from bringup.session import open_session
 from bringup.system.fs import storage_errors
 
+LOG_LINES = 20
+
 
 def wanted(step: Step, *, sources: bool) -> bool:
     """Tell whether a step is part of an installation: the toolchain and the environment, nothing that builds.
@@ -22,6 +26,16 @@ def wanted(step: Step, *, sources: bool) -> bool:
     return step.package in ("python", "gcc", "cuda") or (
         step.package in ("requirements", "environment") and step.phase is Phase.INSTALL and not sources
     )
+
+
+def with_log(error: BringupError) -> BringupError:
+    """Print the end of an error's log, which is gone a moment later, and return the error without its path."""
+    if error.log:
+        with contextlib.suppress(OSError):
+            lines = Path(error.log).read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
+            print("\n".join(["  the end of the log:", *(f"    {line}" for line in lines)]), file=sys.stderr)
+        error.log = ""
+    return error
 
 
 def main() -> int:
@@ -37,7 +51,7 @@ def main() -> int:
     except (Interrupted, KeyboardInterrupt):
         return Interrupted.exit_code  # install.sh removes what was begun, so nothing is said of going on
     except BringupError as exc:
-        print_error(exc)
+        print_error(with_log(exc))
         return exc.exit_code
     return 0
 

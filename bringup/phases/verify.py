@@ -21,7 +21,7 @@ from bringup.phases.verify_static import static_checks, wheel_hashes
 from bringup.system import process
 from bringup.system.environ import process_environment
 from bringup.system.fs import make_dir, read_json, remove_tree, write_json
-from bringup.system.gpus import Device, visible_devices
+from bringup.system.gpus import Device, nvidia_smi, visible_devices
 from bringup.verify import static
 from bringup.verify.node_torch import read_note
 
@@ -210,10 +210,19 @@ def _import_setup(ctx: Context, devices: Sequence[Device]) -> _Setup:
     return _Setup(arguments=("--request", folder / "import-request.json"), variables=variables)
 
 
+def level_path(place: Path, smi: str | None) -> str:
+    """Return PATH of a level's child: the target's tools, the system's, and last the folder of the driver's programs.
+
+    Last, because of what else is in that folder nothing may go before the system's.
+    """
+    folders = [str(place / "bin"), "/usr/local/bin", "/usr/bin", "/bin", *([str(Path(smi).parent)] if smi else [])]
+    return ":".join(dict.fromkeys(folders))
+
+
 def level_environment(ctx: Context, place: Path) -> dict[str, str]:
     """Return the environment of a level's child: the target's tools first, nothing inherited that steers a library."""
     env = dict(ctx.env)
-    env["PATH"] = f"{place / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+    env["PATH"] = level_path(place, nvidia_smi(ctx.env))
     env["VIRTUAL_ENV"] = str(place)
     if ctx.tools.cuda:
         env["CUDA_HOME"] = str(ctx.tools.cuda.root)

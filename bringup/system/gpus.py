@@ -28,11 +28,16 @@ class Device:
     memory_mib: int
 
 
-def visible_devices(env: Mapping[str, str]) -> tuple[Device, ...]:
-    """Return the GPUs of this machine; none without a driver."""
+def nvidia_smi(env: Mapping[str, str]) -> str | None:
+    """Return the driver's program, None without one."""
     # The user's PATH first: clusters keep the driver's programs in places of their own.
     path = f"{process_environment().get('PATH', '')}:{env.get('PATH', '')}:/usr/local/nvidia/bin:/usr/lib/wsl/lib"
-    smi = shutil.which("nvidia-smi", path=path)
+    return shutil.which("nvidia-smi", path=path)
+
+
+def visible_devices(env: Mapping[str, str]) -> tuple[Device, ...]:
+    """Return the GPUs of this machine; none without a driver."""
+    smi = nvidia_smi(env)
     if smi is None:
         return ()
     query = "--query-gpu=name,compute_cap,driver_version,memory.total"

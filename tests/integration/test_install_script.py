@@ -261,6 +261,19 @@ def test_a_stream_that_tar_cannot_read_leaves_nothing(bundle: Bundle) -> None:
     assert not bundle.dest.exists()
 
 
+def test_a_disk_that_fills_up_while_unpacking_leaves_nothing(tmp_path: Path) -> None:
+    bundle = Bundle(tmp_path)
+    # A limit on the size of files stands for the full disk: tar gets its error from the kernel all the same.
+    limited = ["/bin/sh", "-c", 'trap "" XFSZ; ulimit -f 20; exec "$@"', "sh", *bundle.command()]
+    env = {"PATH": "/usr/bin:/bin", "BRINGUP_ROOT": str(bundle.root)}
+    done = subprocess.run(limited, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 14, done.stdout + done.stderr
+    first, last = done.stderr.splitlines()
+    assert first.startswith("install.sh: tar: payload")
+    assert last == f"install.sh: the parts could not be unpacked into {bundle.dest}; nothing is installed"
+    assert not bundle.dest.exists()
+
+
 def started(bundle: Bundle) -> subprocess.Popen[bytes]:
     """Start an installation and wait until it is in the middle of the setup."""
     process = subprocess.Popen(

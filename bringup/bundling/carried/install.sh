@@ -245,12 +245,15 @@ install_parts() {
     fi
     dest=$(CDPATH='' cd -- "$dest" && pwd -P)
     trap undo EXIT
-    trap 'exit 130' INT TERM HUP
+    trap 'say "interrupted; what was begun is removed" >&2; exit 130' INT TERM HUP
     empty
     printf 'bringup bundle %s %s\n' "$$" "$(uname -n)" >"$dest/.incomplete" || die 14 "no permission to write in $dest"
-    (
-        while read -r _ name; do cat "$here/$name" || exit 1; done <"$here/parts.sha256"
-    ) | tar -x -f - -C "$dest" --no-same-owner || die 14 "the parts could not be unpacked into $dest"
+    # Of what tar says the first line is enough: on a full disk it repeats itself for every file.
+    complaint=$({
+        while read -r _ name; do cat "$here/$name" || exit 1; done <"$here/parts.sha256" |
+            tar -x -f - -C "$dest" --no-same-owner
+    } 2>&1) || die 14 "$(printf '%s\n' "$complaint" | head -n 1)" \
+        "the parts could not be unpacked into $dest; nothing is installed"
     if [ -n "$dest_python" ]; then printf '%s\n' "$dest_facts" >"$dest/build/node-torch.txt"; fi
     python=
     for candidate in "$dest"/build/toolchains/python-*/usr/bin/python3.[0-9]*; do
