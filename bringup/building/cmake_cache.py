@@ -34,21 +34,27 @@ def refresh_stale(package: Package, source: Path, env: Mapping[str, str], ctx: C
     A tree is stale if its cache names another compiler, toolkit or arch list, or if the toolchain at the same path is
     not the one it was configured with.
     """
+    gcc, cuda = ctx.tools.gcc, ctx.tools.cuda if package.build.cuda else None
     identity = {
-        "toolkit": ctx.tools.cuda.identity if ctx.tools.cuda and package.build.cuda else "",
-        "host compiler": ctx.tools.gcc.identity if ctx.tools.gcc else "",
+        "toolkit": cuda.identity if cuda else "",
+        "host compiler": gcc.identity if gcc else "",
         "environment": dict(package.build.env),
+    }
+    titles = {
+        "toolkit": f"nvcc {cuda.version} in {cuda.root}" if cuda else "none",
+        "host compiler": f"gcc {gcc.version} at {gcc.gcc}" if gcc else "none",
     }
     for pattern in package.build.fresh:
         for cache in sorted(source.glob(pattern)):
-            why = stale_entry(cache.read_text(errors="replace"), env) or _other(cache.parent / STAMP, identity)
+            changes = changed_since(read_json(cache.parent / STAMP), identity, titles)
+            why = "; ".join(changes) or stale_entry(cache.read_text(errors="replace"), env)
             if why:
                 remove_tree(cache.parent)
                 yield f"{cache.relative_to(source).parent}/ is configured afresh: {why}"
         folder = source / Path(pattern).parent
         if "*" not in str(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / STAMP, identity)
+            write_json(folder / STAMP, {**identity, "titles": titles})
 
 
 def stale_entry(text: str, env: Mapping[str, str]) -> str:
@@ -74,9 +80,26 @@ def switched_off(text: str, env: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _other(stamp: Path, identity: Mapping[str, object]) -> str:
-    known = read_json(stamp)
+def changed_since(known: object, identity: Mapping[str, object], titles: Mapping[str, str]) -> Iterator[str]:
+    """Yield what a tree was configured with and what it would be now, where these differ.
+
+    Args:
+        known: what was noted when it was configured; nothing is known of trees without a note.
+        identity: what it would be configured with now.
+        titles: what to call the parts of it whose identity is a hash.
+    """
     if not isinstance(known, dict):
-        return ""
-    changed = [name for name, value in identity.items() if known.get(name) != value]
-    return f"{', '.join(changed)} changed since" if changed else ""
+        return
+    before = known.get("titles") or {}
+    for name, value in identity.items():
+        old = known.get(name)
+        if old == value:
+            continue
+        if isinstance(value, dict) and isinstance(old, dict):
+            names = sorted(key for key in {*old, *value} if old.get(key) != value.get(key))
+            pairs = ((key, old.get(key, "not set"), value.get(key, "not set")) for key in names)
+            yield ", ".join(f"{key} was {was or 'empty'} and is now {now or 'empty'}" for key, was, now in pairs)
+        elif name in before and before[name] != titles.get(name):
+            yield f"{name} was {before[name]} and is now {titles.get(name)}"
+        else:
+            yield f"{name} changed since"

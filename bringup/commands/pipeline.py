@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bringup.errors import BringupError, BuildError, InstallError, UsageError, VerifyError
-from bringup.model.plan import Decision, Phase, Plan, Request
+from bringup.model.plan import Decision, Package, Phase, Plan, Request
 from bringup.output import print_json
 from bringup.report import (
     Console,
@@ -105,7 +105,30 @@ def limits_text(session: Any) -> str:
     machine, request, ctx = session.machine, session.context.request, session.context
     jobs = "--jobs" if request.jobs else f"processors: {machine.cores_from}"
     memory = "--memory" if request.memory_gib else f"of {machine.memory_bytes / (1 << 30):.0f}: {machine.memory_from}"
-    return f"{ctx.jobs} jobs ({jobs}), {ctx.memory_bytes / (1 << 30):.0f} GiB of memory ({memory})"
+    gib = ctx.memory_bytes / (1 << 30)
+    text = f"{ctx.jobs} jobs ({jobs}), {gib:{'.0f' if gib >= 1 else '.2g'}} GiB of memory ({memory})"
+    for package, count in memory_bound(ctx):
+        each = f"{count} job{'s' if count > 1 else ''} of {package.build.memory_per_job_gib:g} GiB"
+        text += f", which lowers {package.name} to {each}"
+    return text
+
+
+def memory_bound(ctx: Any) -> list[tuple[Package, int]]:
+    """Return the packages to build of which fewer compilers run than there are jobs, since each takes much memory.
+
+    How many that is is a guess by the recipe; a running build lets each compiler in for what it needs.
+    """
+    from bringup.planning.estimate import at_once
+
+    found = []
+    for step in ctx.plan.steps:
+        if step.phase is Phase.BUILD and step.decision is Decision.RUN:
+            package = ctx.plan.packages[step.package]
+            need = int(package.build.memory_per_job_gib * 1024) if package.build.backend != "repack" else 0
+            count = at_once(ctx.jobs, ctx.memory_bytes >> 20, need)
+            if count < ctx.jobs:
+                found.append((package, count))
+    return found
 
 
 def closing_lines(session: Any, levels: Any) -> list[str]:

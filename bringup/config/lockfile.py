@@ -91,16 +91,22 @@ class Lock:
         """Return the pins of these distributions and of everything that they depend on, in alphabetical order.
 
         Args:
-            names: names or requirements ("setuptools>=77"); extras and versions in them are not looked at.
+            names: names or requirements ("setuptools>=77"); extras in them are not looked at.
 
         Raises:
-            ConfigError: some are not in the lock.
+            ConfigError: some are not in the lock, or of a version that is not asked for.
         """
+        names = list(names)
         todo = [_name_of(name) for name in names]
         missing = sorted(set(todo) - set(self.pins))
         if missing:
             msg = f"{self.path.name} has no {', '.join(missing)}"
             raise ConfigError(msg, hint=self.remedy)
+        for requirement in map(Requirement, names):
+            version = self.pins[_name_of(requirement.name)].version
+            if not requirement.specifier.contains(version, prereleases=True):
+                msg = f"{self.path.name} pins {requirement.name} {version}, and a recipe wants {requirement}"
+                raise ConfigError(msg, hint=self.remedy)
         found: set[str] = set()
         while todo:
             name = todo.pop()

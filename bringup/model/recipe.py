@@ -288,6 +288,7 @@ class Version(Table, frozen=True, kw_only=True):
         patches_for: patches only for some named sources, added after `patches`.
         python: range of Python versions it supports, ">=3.10".
         cuda: range of CUDA versions it can be built with.
+        cuda_why: what is in the way of others, for the message that refuses them.
         distribution: name of the distribution, where it changed between versions.
         cxx11_abi: for published binaries, the C++ ABI of the libraries they were linked against; null where they have
             no C++ interface, or are built here.
@@ -300,6 +301,7 @@ class Version(Table, frozen=True, kw_only=True):
     patches_for: dict[Name, tuple[str, ...]] = {}
     python: str = ""
     cuda: str = ""
+    cuda_why: str = ""
     distribution: str = ""
     cxx11_abi: bool | None = None
 

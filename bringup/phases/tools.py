@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from bringup.context import Context, Outcome
-from bringup.errors import BringupError, PrepareError
+from bringup.errors import BringupError
 from bringup.model.plan import Step
 from bringup.planning.tools import toolkit_groups
 from bringup.survey import pick_gcc
@@ -70,9 +70,6 @@ def cuda(step: Step, ctx: Context) -> Outcome:
         FetchError: a package is missing or damaged.
         PrepareError: what came out is no toolkit.
     """
-    if ctx.tools.gcc is None:
-        msg = "the host compiler comes before the toolkit"
-        raise PrepareError(msg)
     target = ctx.plan.target
     refused: list[BringupError] = []
     for provider in target.providers:
@@ -84,7 +81,7 @@ def cuda(step: Step, ctx: Context) -> Outcome:
                 dest_root=ctx.layout.toolchains,
                 cache=ctx.downloads,
                 facts=facts(ctx),
-                cc=ctx.tools.gcc.gcc,
+                cc=ctx.tools.gcc.gcc if ctx.tools.gcc else None,
                 env=ctx.env,
                 user_env=process_environment(),
                 mirror=_mirror(ctx),

@@ -99,7 +99,12 @@ def estimate_step(
         return StepEstimate(seconds=0, memory_mib=guess, source=UNKNOWN)
     if step.stored:
         return StepEstimate(seconds=step.seconds, memory_mib=guess, source=STORED, runs=1)
-    return StepEstimate(seconds=step.seconds / jobs, memory_mib=guess, source=GUESS)
+    return StepEstimate(seconds=step.seconds / at_once(jobs, memory_mib, job_mib), memory_mib=guess, source=GUESS)
+
+
+def at_once(jobs: int, memory_mib: int, job_mib: int) -> int:
+    """Return how many compilers of `job_mib` fit into the memory, `jobs` of them at most and one at least."""
+    return max(1, min(jobs, memory_mib // job_mib)) if job_mib else jobs
 
 
 def estimate_plan(steps: Sequence[Step], parts: Mapping[str, StepEstimate], *, memory_mib: int) -> Estimate:

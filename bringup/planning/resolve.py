@@ -68,6 +68,8 @@ def _choose_cuda(request: Request, catalogue: Catalogue, stack: Stack, gpu: Gpu)
         raise TargetError(problem, hint=hint + (f"; stacks for it: {', '.join(others)}" if others else ""))
     if wanted and wanted not in stack.cuda:
         msg = f"stack {stack.name} is for CUDA {' or '.join(stack.cuda)}, not {wanted}"
+        refused = [_refused(name, _version_of(name, catalogue, stack), wanted) for name in stack.packages]
+        msg = "\n  ".join([msg, *filter(None, refused)])
         able = [other.name for other in catalogue.stacks.values() if wanted in other.cuda]
         raise TargetError(msg, hint=f"stacks for CUDA {wanted}: {', '.join(able) or 'none'}")
     return name
@@ -147,6 +149,19 @@ def resolve_packages(
     return packages
 
 
+def _version_of(name: str, catalogue: Catalogue, stack: Stack) -> RecipeVersion:
+    wanted = stack.packages[name].version
+    return next(one for one in catalogue.recipes[name].versions if one.version == wanted)
+
+
+def _refused(name: str, version: RecipeVersion, cuda: str) -> str:
+    """Return why a version cannot be built with a CUDA release; "" if it can."""
+    if not version.cuda or SpecifierSet(version.cuda).contains(cuda):
+        return ""
+    why = f": {version.cuda_why}" if version.cuda_why else ""
+    return f"{name} {version.version} can be built with CUDA {version.cuda}, not {cuda}{why}"
+
+
 def _resolve_package(
     request: Request,
     catalogue: Catalogue,
@@ -158,10 +173,9 @@ def _resolve_package(
     missing_tools: Mapping[str, str],
 ) -> Package:
     recipe, choice = catalogue.recipes[name], stack.packages[name]
-    version = next(one for one in recipe.versions if one.version == choice.version)
-    if version.cuda and not SpecifierSet(version.cuda).contains(target.cuda.version):
-        msg = f"{name} {version.version} can be built with CUDA {version.cuda}, not {target.cuda.version}"
-        raise TargetError(msg, hint="recipes/%s.toml has the reason; --cuda chooses another" % name)  # noqa: UP031
+    version = _version_of(name, catalogue, stack)
+    if refused := _refused(name, version, target.cuda.version):
+        raise TargetError(refused, hint=f"recipes/{name}.toml has the range; --cuda chooses another")
     source = version.sources[choice.source]
     variant = choose_variant(recipe, request.variants.get(name) or choice.variant)
     overlays, build = _build_of(recipe, target, version, choice, variant)

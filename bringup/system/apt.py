@@ -7,7 +7,8 @@ distributions. Signatures are not checked; the SHA-256 that our data pins is, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bringup.errors import FetchError
@@ -15,7 +16,7 @@ from bringup.model.recipe import DebianSource, DebSource
 from bringup.model.toolchain import PinnedDeb
 from bringup.system.apt_sources import DebianMirror, describe, find_mirror
 from bringup.system.debian_index import IndexEntry, read_packages, read_sources
-from bringup.system.download import GoneError, OnBytes, Wanted
+from bringup.system.download import GoneError, OnBytes, Wanted, WrongFileError
 from bringup.system.downloads import DownloadCache, missing_offline, obtain_all
 
 __all__ = ["DebianMirror", "fetch_deb", "fetch_debian_source", "fetch_debs", "find_mirror"]
@@ -57,7 +58,8 @@ def fetch_debs(
 
     names = [(package.sha256, f"{package.name} {package.version}") for package in by_hash.values()]
     try:
-        files = obtain_all(cache, names, find, offline=offline, on_bytes=on_bytes)
+        with _another_mirror(mirror):
+            files = obtain_all(cache, names, find, offline=offline, on_bytes=on_bytes)
     except GoneError:
         # The index names what the mirror has instead, or where the file went.
         source = mirror or find_mirror()
@@ -106,6 +108,11 @@ def fetch_debian_source(
     if offline:
         raise missing_offline(source.file, source.sha256, cache.root)
     place = mirror or find_mirror()
+    with _another_mirror(place):
+        return _debian_source(source, place, cache, on_bytes)
+
+
+def _debian_source(source: DebianSource, place: DebianMirror, cache: DownloadCache, on_bytes: OnBytes | None) -> Path:
     try:
         path = f"pool/{source.component}/{pool_folder(source.package)}/{source.file}"
         return cache.obtain(_wanted(place, path, source.sha256, source.size), on_bytes=on_bytes)
@@ -116,6 +123,17 @@ def fetch_debian_source(
             return cache.obtain(_wanted(place, entry.path, source.sha256, source.size), on_bytes=on_bytes)
     what = f"{source.file} of {source.package} {source.version}"
     raise _gone(what, source.suite, entries, place)
+
+
+@contextmanager
+def _another_mirror(mirror: DebianMirror | None) -> Iterator[None]:
+    """Name the mirror whose file is not the pinned one, and the flag for another."""
+    try:
+        yield
+    except WrongFileError as exc:
+        place = describe(mirror or find_mirror())
+        exc.hint = f"the mirror was {place}; name another one with --debian-mirror URL ({exc.hint})"
+        raise
 
 
 def pool_folder(package: str) -> str:

@@ -58,6 +58,10 @@ class GoneError(FetchError):
     """The host answered that it does not have the file."""
 
 
+class WrongFileError(FetchError):
+    """What came has another hash than what is wanted: it was changed, or something on the way changed it."""
+
+
 class _TransientError(Exception):
     """Worth another attempt."""
 
@@ -114,7 +118,7 @@ def download(
         with storage_errors(dest, every=True):
             part.unlink(missing_ok=True)
         if not resumed:
-            raise FetchError(problem, hint=f"address: {shown(url)}; the bad file has been removed")
+            raise WrongFileError(problem, hint=f"address: {shown(url)}; the bad file has been removed")
     msg = f"cannot fetch {dest.name} from {host_of(url)}: {problem}"
     raise FetchError(msg, hint=OFFLINE_HINT)
 

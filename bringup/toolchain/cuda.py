@@ -26,7 +26,7 @@ def provide_cuda(
     dest_root: Path,
     cache: DownloadCache,
     facts: FactCache,
-    cc: Path,
+    cc: Path | None,
     env: Mapping[str, str],
     user_env: Mapping[str, str],
     mirror: DebianMirror | None = None,
@@ -42,7 +42,7 @@ def provide_cuda(
         dest_root: folder of assembled toolkits.
         cache: downloads.
         facts: what is known about installed files.
-        cc: C compiler, for the stub of libcuda.
+        cc: C compiler, for the stub of libcuda; None where the toolkit is expected to be assembled already.
         env: environment of the commands that are run.
         user_env: the user's environment, where CUDA_HOME and environment modules are looked up.
         mirror: Debian mirror, for `debs`; found from the machine's configuration if None.

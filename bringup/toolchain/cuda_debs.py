@@ -44,7 +44,7 @@ def provide_debs(
     *,
     dest_root: Path,
     cache: DownloadCache,
-    cc: Path,
+    cc: Path | None,
     env: Mapping[str, str],
     mirror: DebianMirror | None = None,
     offline: bool = False,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from bringup.errors import PrepareError
 from bringup.system.fs import storage_errors
 from bringup.toolchain.driver_stub import make_driver_stub
 
@@ -30,11 +31,11 @@ PTXAS_FLAGS     +=
 """
 
 
-def finish_layout(home: Path, *, cc: Path, env: Mapping[str, str]) -> None:
+def finish_layout(home: Path, *, cc: Path | None, env: Mapping[str, str]) -> None:
     """Add what package managers leave out: lib64, names without version for the linker, a libcuda to link against.
 
     Raises:
-        PrepareError: the stub could not be made.
+        PrepareError: the stub could not be made, or there is no compiler yet to make it with.
         StorageError: disk full or no permission.
     """
     with storage_errors(home, every=True):
@@ -42,6 +43,9 @@ def finish_layout(home: Path, *, cc: Path, env: Mapping[str, str]) -> None:
         link_unversioned(home / "lib64")
         stub = home / "lib64" / "stubs" / "libcuda.so"
         if not stub.is_file():
+            if cc is None:
+                msg = "the host compiler comes before the toolkit"
+                raise PrepareError(msg)
             make_driver_stub(home / "include", stub, cc=cc, env=env)
         driver = home / DRIVER_STUB / "libcuda.so.1"
         driver.parent.mkdir(exist_ok=True)

@@ -53,7 +53,7 @@ def provide_wheels(
     *,
     dest_root: Path,
     cache: DownloadCache,
-    cc: Path,
+    cc: Path | None,
     env: Mapping[str, str],
     offline: bool = False,
     on_bytes: OnBytes | None = None,

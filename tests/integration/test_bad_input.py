@@ -552,6 +552,13 @@ def test_not_enough_memory_for_one_compiler(program: Program, tmp_path: Path):
     assert "99999 GiB" in program.run("build", code=3).err
 
 
+def test_fewer_jobs_where_memory_is_short(program: Program):
+    """The recipe says 0.1 GiB for a compiler; the estimate of the time follows the lower number."""
+    told = program.run("plan", "--jobs", "8", "--memory", "0.25").out
+    assert "limits: 8 jobs (--jobs), 0.25 GiB of memory (--memory), which lowers alpha to 2 jobs of 0.1 GiB" in told
+    assert "which lowers" not in program.run("plan", "--jobs", "8", "--memory", "1").out
+
+
 def test_wheel_that_is_not_what_the_recipe_says(program: Program, tmp_path: Path):
     data = sdist_bytes("other")
     (tmp_path / "other.tar").write_bytes(data)

@@ -104,6 +104,19 @@ def test_interruption_ends_the_children_and_the_next_run_goes_on(halted: Halted,
     assert halted.program.python("import alpha, gamma; print(alpha.VALUE + gamma.VALUE)") == "4"
 
 
+def test_time_limit_keeps_what_is_finished_and_the_next_run_goes_on(halted: Halted):
+    """As on a node that is lent for an hour."""
+    halted.program.run("build", "--only", "alpha")
+    done = halted.program.run("build", "--time-limit", "6", code=130)
+    assert (halted.here / "started").exists()
+    assert "the time limit of 6 s is over" in done.err
+    assert "the same command goes on where it stopped" in done.err
+    wait_for(lambda: not halted.left(), seconds=3)
+    halted.let_go()
+    halted.program.run("build", "--time-limit", "600")
+    assert halted.compiled() == ["alpha", "gamma"]
+
+
 def test_child_that_does_not_listen_is_killed(tmp_path: Path):
     halted = Halted(tmp_path, stubborn=True)
     process = halted.start()

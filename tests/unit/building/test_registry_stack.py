@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from msgspec import structs
 
 from bringup.building.configure import check_parts, generate
 from bringup.config.catalogue import load_catalogue
+from bringup.config.lockfile import read_lock
 from bringup.config.variants import choose_variant, features, has_new_abi, variant_env, variants_with_abi
-from bringup.errors import BuildError, TargetError, UsageError
+from bringup.errors import BuildError, ConfigError, TargetError, UsageError
 from bringup.model.plan import Package, Request
 from bringup.model.recipe import AssembledSource, Part, UrlSource, Variant
 from bringup.phases.patch import place_part
@@ -82,12 +84,21 @@ def test_a_computer_without_gpu_needs_no_toolkit():
 
 
 def test_cuda_13_is_refused_with_the_range():
-    with pytest.raises(TargetError, match=r"for CUDA 12\.4, not 13\.0"):
+    with pytest.raises(TargetError, match=r"for CUDA 12\.4, not 13\.0") as caught:
         packages(cuda="13.0")
+    reason = "pytorch 2.6.0 can be built with CUDA >=12.4,<12.7, not 13.0: CUDA 13 removed interfaces that it uses"
+    assert reason in caught.value.message
 
 
 def test_cmake_4_is_refused_by_the_requirement():
-    assert "cmake<4" in packages()["pytorch"].build.requires
+    requires = packages()["pytorch"].build.requires
+    assert "cmake<4" in requires
+    lock = read_lock(ROOT / "recipes/stacks/registry.lock")
+    assert "cmake" in {pin.name for pin in lock.closure(requires)}
+    changed = replace(lock, pins={**lock.pins, "cmake": replace(lock.pins["cmake"], version="4.0.0")})
+    with pytest.raises(ConfigError, match=r"registry\.lock pins cmake 4\.0\.0, and a recipe wants cmake<4") as caught:
+        changed.closure(requires)
+    assert "lock --stack registry" in caught.value.hint
 
 
 def test_a_missing_part_is_named_with_its_key(tmp_path: Path):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bringup.model.plan import Decision, Phase, Step
-from bringup.planning.estimate import StepEstimate, estimate_plan, estimate_step
+from bringup.planning.estimate import StepEstimate, at_once, estimate_plan, estimate_step
 from bringup.report import estimate_lines
 
 BUILD = Step(package="alpha", phase=Phase.BUILD, decision=Decision.RUN, why="", fingerprint="f", seconds=100)
@@ -53,3 +53,13 @@ def test_plan_takes_its_longest_chain():
 
 def test_nothing_is_said_of_nothing():
     assert estimate_lines(estimate_plan((), {}, memory_mib=1)) == []
+
+
+def test_fewer_compilers_run_where_memory_is_short_and_it_takes_longer():
+    assert at_once(8, 3000, 2048) == 1
+    assert at_once(8, 9000, 2048) == 4
+    assert at_once(8, 1000, 2048) == 1
+    assert at_once(8, 1000, 0) == 8
+    step = Step(package="a", phase=Phase.BUILD, decision=Decision.RUN, why="", fingerprint="f", seconds=800)
+    short = estimate_step(step, None, jobs=8, memory_mib=5000, job_mib=2048)
+    assert (short.seconds, short.memory_mib) == (400, 5000)

@@ -131,10 +131,9 @@ def provide(data, tmp_path, provider="wheels", groups=(), **more):
         dest_root=tmp_path / "toolkits",
         cache=DownloadCache(tmp_path / "cache"),
         facts=FactCache(tmp_path / "facts.json"),
-        cc=Path("/nonexistent/gcc"),
         env=base_environment({}),
         user_env={},
-        **more,
+        **{"cc": Path("/nonexistent/gcc"), **more},
     )
 
 
@@ -150,6 +149,19 @@ def test_wheels_become_a_cuda_home(small, tmp_path):
     assert made.nvcc.stat().st_mode & 0o111
     assert not list(home.glob(".site-packages"))
     assert provide(small, tmp_path, groups=["cudnn"], offline=True) == made
+
+
+def test_an_assembled_toolkit_needs_no_host_compiler(small, tmp_path):
+    """Another host compiler is asked for: it is unpacked after the toolkit, which is there, was taken."""
+    made = provide(small, tmp_path, offline=True)
+    assert provide(small, tmp_path, offline=True, cc=None) == made
+
+
+def test_a_toolkit_whose_stub_has_to_be_made_needs_one(small, tmp_path):
+    files = {"nvidia/cu13/bin/nvcc": NVCC, "nvidia/cu13/lib/libcudart.so.13": "x"}
+    small["providers"]["wheels"]["packages"][0] = pinned_wheel(tmp_path, "bare-nvcc", files)
+    with pytest.raises(PrepareError, match="the host compiler comes before the toolkit"):
+        provide(small, tmp_path, offline=True, cc=None)
 
 
 def test_group_that_was_not_asked_for_is_not_unpacked(small, tmp_path):

@@ -142,6 +142,34 @@ def test_recipe_sources_from_pool_and_index(tmp_path, mirror_folder):
     assert fetch_debian_source(source, cache, offline=True).read_bytes() == text
 
 
+def test_source_that_changed_names_file_hashes_and_the_mirror_that_was_tried(tmp_path):
+    root, text = tmp_path / "mirror", b"the archive"
+    (root / "pool/main/x/x").mkdir(parents=True)
+    (root / "pool/main/x/x/x.tar.xz").write_bytes(b"another one")
+    source = DebianSource(
+        package="x", version="1", suite="trixie", file="x.tar.xz", sha256=sha256(text), size=len(text)
+    )
+    mirror = DebianMirror(url=root.as_uri(), origin="--debian-mirror")
+    with pytest.raises(FetchError, match=r"x\.tar\.xz has the wrong hash") as caught:
+        fetch_debian_source(source, DownloadCache(tmp_path / "cache"), mirror=mirror)
+    assert sha256(text) in caught.value.message
+    assert sha256(b"another one") in caught.value.message
+    assert f"the mirror was {root.as_uri()} (--debian-mirror); name another one with --debian-mirror URL" in (
+        caught.value.hint
+    )
+    assert not list((tmp_path / "cache").rglob("x.tar.xz*"))
+
+
+def test_package_that_changed_names_the_mirror_that_was_tried(tmp_path, mirror_folder):
+    root, known = mirror_folder({"gcc": {"usr/bin/gcc": b"1"}})
+    (pin,) = pins(known, with_path=True)
+    (root / pin.path).write_bytes(b"x" * pin.size)
+    mirror = DebianMirror(url=root.as_uri(), origin="--debian-mirror")
+    with pytest.raises(FetchError, match="has the wrong hash") as caught:
+        fetch_debs([pin], "trixie", DownloadCache(tmp_path / "cache"), mirror=mirror)
+    assert "name another one with --debian-mirror URL" in caught.value.hint
+
+
 def test_source_that_moved_is_found_through_the_index(tmp_path):
     root, text = tmp_path / "mirror", b"archive"
     (root / "elsewhere").mkdir(parents=True)
