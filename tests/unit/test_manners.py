@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,9 @@ def test_the_forbidden_is_found(pieces: tuple[str, ...]) -> None:
 )
 def test_the_allowed_is_not(text: str) -> None:
     assert found_in(text) == []
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest takes them for the same module and then runs none at all."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name.startswith("test_"))
+    assert [name for name, count in names.items() if count > 1] == []
