@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from bringup import __version__
 from bringup.bundling.engine_wheel import engine_requirements, engine_wheel
+from bringup.bundling.glibc import glibc_of_ours, glibc_of_wheel, highest
 from bringup.bundling.parts import SUMS, tree_size, write_parts
 from bringup.bundling.script import install_script
 from bringup.bundling.sources import build_pins, check_fetched, source_files, toolkit_to_compile
@@ -27,9 +30,9 @@ from bringup.model.plan import Decision
 from bringup.session import Session
 from bringup.survey import pick_gcc
 from bringup.system.apt import fetch_debs
-from bringup.system.apt_sources import find_mirror
+from bringup.system.apt_sources import DebianMirror, find_mirror
 from bringup.system.downloads import DownloadCache, obtain_all
-from bringup.system.fs import free_bytes, remove_tree, write_atomic, write_json
+from bringup.system.fs import free_bytes, remove_tree, storage_errors, write_atomic, write_json
 from bringup.system.pypi_wheels import PinnedProject, locate_wheels, target_tags
 from bringup.system.runlock import run_lock
 from bringup.toolchain.facts import FactCache
@@ -39,6 +42,7 @@ from bringup.toolchain.python_debs import unpacked_python
 MIB = 1 << 20
 CARRIED = Path(__file__).with_name("carried")
 SETUP = CARRIED / "setup_node.py"
+UNFINISHED = ".new"
 # Newest glibc of the machines that wheels are chosen for; wheels for older ones fit as well.
 NODE_GLIBC = 39
 
@@ -103,24 +107,43 @@ def write_bundle(session: Session, options: BundleOptions, say: Callable[[str], 
         scratch = Path(name)
         frozen = frozen_of(session, options)
         ingredients = list(gather(session, options, frozen, scratch, say))
-        total = sum(one.size for one in ingredients)
-        for one in ingredients:
-            say(f"  {one.name:<28} {one.size / MIB:>9.1f} MiB  {len(one.files)} files")
-        say(f"  {'in all':<28} {total / MIB:>9.1f} MiB")
-        if free_bytes(options.out) < total * 1.02:
-            free = free_bytes(options.out) / MIB
-            msg = f"{options.out}: the bundle takes {total / MIB:.0f} MiB and {free:.0f} MiB are free"
-            raise StorageError(msg, hint="name a folder on another disk with --output")
-        fresh = options.out.with_name(f".{options.out.name}.new")
-        remove_tree(fresh)
-        files = [pair for one in ingredients for pair in one.files]
-        parts = write_parts(fresh, files, options.part_size)
-        write_atomic(fresh / "install.sh", install_script(frozen, total, (fresh / SUMS).read_bytes()))
-        if options.out.exists():
-            options.out.rmdir()
-        fresh.rename(options.out)
+        frozen = with_glibc(frozen, ctx, ingredients)
+        write_json(scratch / FILE, frozen)
+        description = ((FILE, scratch / FILE), ("setup_node.py", SETUP))
+        ingredients.append(Ingredient(name="description", files=description))
+        parts = _write(ingredients, frozen, options, say)
     say(f"  {len(parts)} parts of up to {options.part_size / MIB:.0f} MiB in {options.out}")
     say(f"  next: carry them to the node and run: {install_command(options)}")
+
+
+def _write(
+    ingredients: Sequence[Ingredient], frozen: Frozen, options: BundleOptions, say: Callable[[str], None]
+) -> list[str]:
+    """Say what goes in, write it beside its place, and rename; returns the names of the parts."""
+    total = sum(one.size for one in ingredients)
+    for one in ingredients:
+        say(f"  {one.name:<28} {one.size / MIB:>9.1f} MiB  {len(one.files)} files")
+    say(f"  {'in all':<28} {total / MIB:>9.1f} MiB")
+    if free_bytes(options.out) < total * 1.02:
+        free = free_bytes(options.out) / MIB
+        msg = f"{options.out}: the bundle takes {total / MIB:.0f} MiB and {free:.0f} MiB are free"
+        raise StorageError(msg, hint="name a folder on another disk with --output")
+    # An empty folder that is there may be a mounted disk: it can be filled, and not replaced.
+    there = options.out.is_dir()
+    fresh = options.out / UNFINISHED if there else options.out.with_name(f".{options.out.name}{UNFINISHED}")
+    remove_tree(fresh)
+    files = [pair for one in ingredients for pair in one.files]
+    parts = write_parts(fresh, files, options.part_size)
+    write_atomic(fresh / "install.sh", install_script(frozen, total, (fresh / SUMS).read_bytes()))
+    with storage_errors(options.out, every=True):
+        if there:
+            # The script last: without it nothing looks like a bundle.
+            for path in sorted(fresh.iterdir(), key=lambda path: path.name == "install.sh"):
+                path.rename(options.out / path.name)
+            fresh.rmdir()
+        else:
+            fresh.rename(options.out)
+    return parts
 
 
 def install_command(options: BundleOptions) -> str:
@@ -135,7 +158,7 @@ def check_output(out: Path) -> None:
     Raises:
         UsageError: the hint names another way.
     """
-    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+    if os.path.lexists(out) and (not out.is_dir() or any(one.name != UNFINISHED for one in out.iterdir())):
         msg = f"{out} is not empty" if out.is_dir() else f"{out} is there and is no folder"
         raise UsageError(msg, hint="name another folder with --output, or remove it")
 
@@ -160,14 +183,7 @@ def gather(
     ctx = session.context
     target = ctx.plan.target
     mirror = find_mirror(ctx.request.debian_mirror) if ctx.request.debian_mirror else None
-    places = PythonPlaces(
-        dest_root=ctx.layout.toolchains,
-        cache=ctx.downloads,
-        facts=FactCache(ctx.layout.cache / "facts.json"),
-        user_env=ctx.env,
-        mirror=mirror,
-    )
-    python = unpacked_python(target.python, places)
+    python = unpacked_python(target.python, _python_places(ctx, mirror))
     tree = python.executable.parents[2]
     yield Ingredient(name=f"Python {python.version}", files=((f"build/toolchains/{tree.name}", tree),))
     release = pick_gcc(target.cuda, ctx.gccs)
@@ -196,8 +212,23 @@ def gather(
         yield from _harvest(ctx, options, say)
     engine = [engine_wheel(ctx.data, scratch), *_wheels(ctx, engine_requirements())]
     yield Ingredient(name="bringup itself", files=tuple((f"engine-wheels/{path.name}", path) for path in engine))
-    write_json(scratch / FILE, frozen)
-    yield Ingredient(name="description", files=((FILE, scratch / FILE), ("setup_node.py", SETUP)))
+
+
+def _python_places(ctx: Context, mirror: DebianMirror | None) -> PythonPlaces:
+    return PythonPlaces(
+        dest_root=ctx.layout.toolchains,
+        cache=ctx.downloads,
+        facts=FactCache(ctx.layout.cache / "facts.json"),
+        user_env=ctx.env,
+        mirror=mirror,
+    )
+
+
+def with_glibc(frozen: Frozen, ctx: Context, ingredients: Sequence[Ingredient]) -> Frozen:
+    """Return the description with the lowest C library that runs all that travels."""
+    names = [path.name for one in ingredients for _, path in one.files if path.suffix == ".whl"]
+    ours = "" if frozen.sources else glibc_of_ours(ctx)
+    return replace(frozen, glibc=highest([frozen.glibc, ours, *map(glibc_of_wheel, names)]))
 
 
 def _harvest(ctx: Context, options: BundleOptions, say: Callable[[str], None]) -> Iterator[Ingredient]:
@@ -251,7 +282,7 @@ def frozen_of(session: Session, options: BundleOptions) -> Frozen:
         sources=options.sources,
         only=request.only if options.sources else (),
         driver=target.cuda.driver_compat,
-        glibc=max(release.debs.glibc, target.python.debs.glibc, key=lambda text: tuple(map(int, text.split(".")))),
+        glibc=highest([release.debs.glibc, target.python.debs.glibc]),
         machine=target.machine,
         title=target.gpu.title,
         capability=target.gpu.capability.rstrip("af"),

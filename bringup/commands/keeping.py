@@ -33,7 +33,7 @@ def bundle(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
     part_size = parse_size(flags["part_size"], "--part-size")
     console = Console()
     session = open_session(request, settings, console)
-    out = Path(flags["output"] or f"{request.gpu}.bundle").absolute()
+    out = Path(flags["output"] or f"{request.gpu}.bundle").resolve()
     options = BundleOptions(
         out=out,
         part_size=part_size,

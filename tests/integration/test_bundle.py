@@ -11,6 +11,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from helpers.node_bundle import VERSION_PY, write_distribution, write_torch
 from helpers.program import Program, finish
 from helpers.sdists import local_recipe
 
+from bringup.config.catalogue import load_catalogue
 from bringup.formats.wheel import make_wheel
 
 PYTHON311 = next((path for name in ("python3.11",) if (path := shutil.which(name))), None)
@@ -62,6 +64,7 @@ class Site:
 
     def bundle(self, name: str, *flags: str) -> Path:
         out = self.folder / name
+        out.mkdir()  # an empty folder is filled, as a mounted disk would be
         finish(self.program.start("bundle", "--part-size", "20M", "--output", str(out), *flags), 0, timeout=300)
         return out
 
@@ -159,6 +162,16 @@ def static_level(dest: Path) -> dict[str, dict]:
 
 def test_a_bundle_with_everything_installs_and_verifies(site: Site, tmp_path: Path) -> None:
     bundle = site.bundle("whole.bundle")
+    script = (bundle / "install.sh").read_text()
+    release = load_catalogue(site.program.data).cuda["13.0"]
+    assert f"DRIVER={release.driver_compat}\n" in script  # from the toolchain data
+    assert re.search(r"^GLIBC=2\.[0-9]+$", script, re.MULTILINE)
+    module = tmp_path / "proc/driver/nvidia/version"
+    module.parent.mkdir(parents=True)
+    module.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n")
+    refused = call(3, "/usr/bin/env", f"BRINGUP_ROOT={tmp_path}", "/bin/sh", bundle / "install.sh", tmp_path / "old")
+    assert f"driver here is 535.104.05; CUDA 13.0 needs driver {release.driver_compat}" in refused
+    assert not (tmp_path / "old").exists()
     dest = tmp_path / "with spaces/h200 node"
     text = call(0, "/bin/sh", bundle / "install.sh", dest)
     assert f"next: '{dest}/bin/bringup' verify" in text
@@ -250,9 +263,19 @@ def test_an_interrupted_installation_leaves_the_nodes_torch_and_starts_over(
 
 
 def test_what_cannot_be_left_to_the_node(site: Site) -> None:
+    for name in ("a file", "full/of something"):
+        place = site.folder / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_text("mine")
+        said = " ".join(
+            site.program.run("bundle", "--output", str(site.folder / name.split("/")[0]), code=2).text.split()
+        )
+        assert "is no folder" in said or "is not empty" in said
+        assert place.read_text() == "mine"
     flags = ("--without-torch", "--sources", "--output", str(site.folder / "no.bundle"))
     assert "exclude each other" in site.program.run("bundle", *flags, code=2).text
     for size, says in (("0", "at least 1M"), ("1K", "at least 1M"), ("many", "--part-size many"), ("-5M", "-5M")):
         text = site.program.run("bundle", "--part-size", size, "--output", str(site.folder / "no.bundle"), code=2).text
         assert says in text
     assert not (site.folder / "no.bundle").exists()
+    assert not list(site.folder.glob(".*.new"))
