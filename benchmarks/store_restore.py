@@ -1,11 +1,16 @@
 """Putting what was built before into a fresh environment: bringup's store against uv's cache.
 
-    python benchmarks/store_restore.py [--uv UV] [--big WHEEL]
+    python benchmarks/store_restore.py [--uv UV] [--runs 7] [--big WHEEL]
 
-bringup builds the samples of PyPI once and then installs them into a new target environment, its plan, checks of hashes
-and verification of the environment included; the time of the install steps alone is given beside it. uv has built the
-same sdists into its cache and installs them into a new environment. With --big the store's own part is measured on one
-large wheel: taking it in, finding it for the first time (it is hashed) and afterwards (its times are compared).
+Both make a new environment with the same distributions of PyPI: four samples that each has built from their sdists
+before, and what the lock of their stack has besides. bringup's figures are those of a whole `install` (it starts,
+plans, checks every file against the hashes of our wheels, looks for conflicts) and of its install steps alone, which do
+what the two uv commands do. The runs of both alternate; the least counts, because what else a machine does only ever
+adds.
+
+With --big one large wheel is put into a new environment, by uv alone and as bringup does it: found in the store,
+installed by uv, all files checked. The store's own part on it is measured too: taking it in, finding it for the first
+time (it is hashed) and afterwards (its times are compared).
 """
 
 from __future__ import annotations
@@ -16,83 +21,101 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from _common import fresh, sample_data, sample_environment, table, timed, tool, version_of, write_result  # noqa: E402
+from _common import (  # noqa: E402
+    SAMPLES,
+    STACK,
+    fresh,
+    sample_data,
+    sample_environment,
+    table,
+    timed,
+    tool,
+    version_of,
+    write_result,
+)  # fmt: skip
 
-RUNS = 3
-
-
-def ours(folder: Path, env: dict[str, str]) -> dict[str, Any]:
-    """Return seconds of a whole `install` into a new environment, and of its install steps."""
-    data, _ = sample_data(folder)
-    argv = [sys.executable, "-m", "bringup.cli", "install", "--gpu", "cpu", "--data", data, "--build-dir"]
-    cold = timed([*argv, folder / "first"], cwd=ROOT, env=env)
-    runs = []
-    for _ in range(RUNS):
-        place = fresh(folder / "again")
-        run = timed([*argv, place], cwd=ROOT, env=env)
-        records = [json.loads(path.read_text()) for path in place.glob("*/records/*.install.json")]
-        runs.append({"wall_s": run["wall_s"], "install_s": round(sum(record["seconds"] for record in records), 2)})
-    return {"cold": {"wall_s": cold["wall_s"]}, "restore": min(runs, key=lambda run: run["wall_s"])}
+KEY = "ab" * 16
 
 
-def with_uv(uv: Path, folder: Path, env: dict[str, str]) -> dict[str, Any]:
-    """Return seconds of making an environment and installing into it from uv's cache."""
-    _, wanted = sample_data(fresh(folder / "uv-data"))
-    pins = [f"{name}=={version}" for name, version in wanted.items()]
-
-    def run() -> float:
-        place = folder / "uv-env"
-        shutil.rmtree(place, ignore_errors=True)
-        took = timed([uv, "venv", "-q", "--python", sys.executable, place], env=env)["wall_s"]
-        argv = [
-            uv,
-            "pip",
-            "install",
-            "-q",
-            "--no-deps",
-            "--no-binary",
-            ":all:",
-            "--python",
-            place / "bin/python",
-            *pins,
-        ]
-        return float(took + timed(argv, env=env)["wall_s"])
-
-    cold = run()
-    return {"cold": {"wall_s": cold}, "restore": {"wall_s": round(min(run() for _ in range(RUNS)), 3)}}
+def install_ours(data: Path, place: Path, env: Mapping[str, str]) -> dict[str, float]:
+    """Install into a new build directory; return seconds of everything, and of its install steps."""
+    argv = [sys.executable, "-m", "bringup.cli", "install", "--gpu", "cpu", "--data", data, "--build-dir", fresh(place)]
+    run = timed(argv, cwd=ROOT, env=env)
+    records = [json.loads(path.read_text()) for path in place.glob("*/records/*.install.json")]
+    seconds = round(sum(record["seconds"] for record in records), 2)
+    return {"wall_s": run["wall_s"], "cpu_s": run["cpu_s"], "install_s": seconds}
 
 
-def large(wheel: Path, folder: Path) -> dict[str, Any]:
-    """Return seconds of the store's own work on one wheel."""
+def install_with_uv(uv: Path, data: Path, place: Path, env: Mapping[str, str]) -> dict[str, float]:
+    """Make an environment with uv alone; return its seconds."""
+    shutil.rmtree(place, ignore_errors=True)
+    from_source = [word for name in SAMPLES for word in ("--no-binary", name)]
+    first = timed([uv, "venv", "-q", "--python", sys.executable, place], env=env)
+    argv = [uv, "pip", "install", "-q", "--no-deps", "--require-hashes", *from_source,
+            "--python", place / "bin/python", "-r", data / f"recipes/stacks/{STACK}.lock"]  # fmt: skip
+    second = timed(argv, env=env)
+    return {key: round(first[key] + second[key], 3) for key in ("wall_s", "cpu_s")}
+
+
+def alternate(runs: int, ways: Mapping[str, Callable[[], dict[str, float]]]) -> dict[str, Any]:
+    """Return for each way its first run, which builds, and the least of the others."""
+    first = {name: way() for name, way in ways.items()}
+    others: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    for _ in range(runs):
+        for name, way in ways.items():
+            others[name].append(way())
+    return {
+        name: {"first": first[name], "restore": {key: min(run[key] for run in others[name]) for key in first[name]}}
+        for name in ways
+    }
+
+
+def large(wheel: Path, uv: Path | None, folder: Path, runs: int) -> dict[str, Any]:
+    """Return seconds of the store's own work on one wheel, and of putting it into new environments."""
     from bringup.store import Store  # noqa: PLC0415
+    from bringup.verify.linked import check_linked  # noqa: PLC0415
 
     store = Store(folder / "store")
     seconds = {}
     for name, work in (
-        (
-            "take in",
-            lambda: store.add(
-                "ab" * 16, package="big", version="1", wheels=[wheel], inputs={}, seconds=1, date="2026-01-01"
-            ),
-        ),
-        ("find first", lambda: Store(folder / "store").lookup("ab" * 16)),
-        ("find again", lambda: Store(folder / "store").lookup("ab" * 16)),
+        ("take in", lambda: store.add(KEY, package="big", version="1", wheels=[wheel], inputs={}, seconds=1, date="")),
+        ("find first", lambda: Store(folder / "store").lookup(KEY)),
+        ("find again", lambda: Store(folder / "store").lookup(KEY)),
     ):
         started = time.perf_counter()
         assert work().entry
         seconds[name] = round(time.perf_counter() - started, 4)
-    return {"mib": round(wheel.stat().st_size / (1 << 20)), "seconds": seconds}
+    found: dict[str, Any] = {"mib": round(wheel.stat().st_size / (1 << 20)), "seconds": seconds}
+    if uv is None:
+        return found
+    env, place = {"PATH": "/usr/bin:/bin", "UV_CACHE_DIR": str(folder / "uv-big")}, folder / "big"
+
+    def put(*, ours: bool) -> dict[str, float]:
+        shutil.rmtree(place, ignore_errors=True)
+        timed([uv, "venv", "-q", "--python", sys.executable, place], env=env)
+        started = time.perf_counter()
+        path = store.lookup(KEY).wheels[0] if ours else wheel
+        timed([uv, "pip", "install", "-q", "--no-deps", "--python", place / "bin/python", path], env=env)
+        if ours:
+            assert check_linked(next(place.glob("lib/python3.*/site-packages")), path) == []
+        return {"wall_s": round(time.perf_counter() - started, 3)}
+
+    put(ours=True)
+    time.sleep(2.1)  # what was unpacked a moment ago is hashed once more
+    return found | {"install": alternate(runs, {"bringup": lambda: put(ours=True), "uv": lambda: put(ours=False)})}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--uv", default="")
+    parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--big", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -100,30 +123,35 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bringup-restore-") as name:
         folder = Path(name)
         env = sample_environment(folder)
-        results: dict[str, Any] = {"bringup": ours(folder, env)}
+        data, _ = sample_data(folder)
+        ways = {"bringup": lambda: install_ours(data, folder / "build", env)}
         if uv:
-            results["uv"] = with_uv(uv, folder, env)
+            alone = env | {"UV_CACHE_DIR": str(folder / "uv-alone")}
+            ways["uv"] = lambda: install_with_uv(uv, data, folder / "environment", alone)
+        results = alternate(args.runs, ways)
         if args.big:
-            results["large wheel"] = large(args.big, folder)
+            results["large wheel"] = large(args.big, uv, folder, args.runs)
     write_result("store-restore", {"uv": version_of(uv)} if uv else {}, results, args.out)
     print(show(results))
     return 0
 
 
 def show(results: dict[str, Any]) -> str:
-    """Return the table with ratios to bringup."""
-    base = results["bringup"]["restore"]["wall_s"]
+    """Return the tables; ratios are to uv."""
     rows = []
+    base = results.get("uv", results["bringup"])["restore"]["wall_s"]
     for name in ("bringup", "uv"):
         if name in results:
-            one = results[name]
-            seconds = one["restore"]["wall_s"]
-            rows.append(
-                [name, one["cold"]["wall_s"], seconds, f"{seconds / base:.2f}x", one["restore"].get("install_s", "")]
-            )
-    text = table(["tool", "first, s", "restore, s", "ratio", "install steps alone, s"], rows)
-    if "large wheel" in results:
-        text += f"\nlarge wheel of {results['large wheel']['mib']} MiB: {results['large wheel']['seconds']}"
+            first, again = results[name]["first"], results[name]["restore"]
+            rows.append([name, first["wall_s"], again["wall_s"], f"{again['wall_s'] / base:.2f}x", again["cpu_s"]])
+    steps = results["bringup"]["restore"]["install_s"]
+    rows.append(["bringup, install steps", "", steps, f"{steps / base:.2f}x", ""])
+    text = table(["tool", "first, s", "restore, s", "to uv", "CPU, s"], rows)
+    big = results.get("large wheel")
+    if big:
+        text += f"\nlarge wheel of {big['mib']} MiB: {big['seconds']}"
+        for name, one in big.get("install", {}).items():
+            text += f"\n  {name}: first {one['first']['wall_s']} s, again {one['restore']['wall_s']} s"
     return text
 
 

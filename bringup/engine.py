@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from bringup.building.build_environment import launcher_for
 from bringup.building.shared_budget import shared_budget
@@ -16,24 +17,24 @@ from bringup.context import Context, Outcome
 from bringup.errors import BringupError, Interrupted, StorageError, TargetError
 from bringup.model.plan import Decision, Phase, Step
 from bringup.model.recipe import GitSource
-from bringup.phases import build, fetch, install, patch, prepare, tools, verify
+from bringup.phases import install, tools
 from bringup.schedule import run_steps
 from bringup.session import Session
 from bringup.stats.runs import DONE, FAILED, PARTS, STOPPED, Run, RunLog, StepRun
 from bringup.stats.trace import write_trace
 from bringup.system import process
 from bringup.system.fs import free_bytes, make_dir, write_json
-from bringup.system.git import probe_sources
 from bringup.system.machine import GIB
 from bringup.system.runlock import run_lock
 from bringup.system.spent import spent
 
+if TYPE_CHECKING:
+    from bringup.phases.verify import Options
+
 MIB = 1 << 20
 
 
-def execute(
-    session: Session, *, only: Callable[[Step], bool] | None = None, options: verify.Options | None = None
-) -> float:
+def execute(session: Session, *, only: Callable[[Step], bool] | None = None, options: Options | None = None) -> float:
     """Carry the plan out and return the wall-clock seconds.
 
     Args:
@@ -52,12 +53,12 @@ def execute(
     check_before(session, steps)
     make_dir(ctx.layout.root)
     with run_lock(ctx.layout.root), _interruptible():
-        write_json(ctx.layout.root / "plan.json", ctx.plan.document())
+        write_json(ctx.layout.root / "plan.json", ctx.plan.document(), durable=False)
         session.state.forget_failure()
         take_ready_tools(ctx)
         with shared_budget(ctx, steps) as ctx, _recorded(ctx, steps) as log:
             session = replace(session, context=ctx)
-            runner = _Runner(session, options or verify.Options(), log)
+            runner = _Runner(session, options, log)
             run_steps(
                 steps,
                 runner.run,
@@ -145,7 +146,7 @@ class _Begun:
 class _Runner:
     """Runs one step: chooses the phase, tells the reporter, records what is done."""
 
-    def __init__(self, session: Session, options: verify.Options, log: RunLog) -> None:
+    def __init__(self, session: Session, options: Options | None, log: RunLog) -> None:
         self._session = session
         self._options = options
         self._log = log
@@ -180,11 +181,15 @@ class _Runner:
             case "environment", Phase.INSTALL:
                 return install.environment(step, ctx)
             case "environment", Phase.VERIFY:
-                return verify.run(step, ctx, self._options)
+                from bringup.phases import verify  # noqa: PLC0415 - what only installs needs no verification
+
+                return verify.run(step, ctx, self._options or verify.Options())
             case _:
                 return self._package_phase(step)
 
     def _package_phase(self, step: Step) -> Outcome:
+        from bringup.phases import build, fetch, patch, prepare  # noqa: PLC0415 - neither, if all wheels are there
+
         ctx = self._session.context
         package = ctx.plan.packages[step.package]
         match step.phase:
@@ -231,6 +236,11 @@ def check_before(session: Session, steps: tuple[Step, ...]) -> None:
                     msg, hint="build on a machine with more memory, or raise the limit of the cgroup or job"
                 )
     fetches = [step for step in steps if step.phase is Phase.FETCH and step.decision is Decision.RUN]
+    if not fetches:
+        return
+    from bringup.phases import fetch  # noqa: PLC0415
+    from bringup.system.git import probe_sources  # noqa: PLC0415
+
     sources = [
         source
         for step in fetches

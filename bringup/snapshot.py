@@ -152,7 +152,7 @@ class DataFiles:
             data = msgspec.msgpack.encode(value)
             if msgspec.msgpack.decode(data, type=type(value)) != value:
                 return  # an option that MessagePack does not have, such as a day
-            write_atomic(self._home / self._key / name, hashlib.sha256(data).digest() + data)
+            write_atomic(self._home / self._key / name, hashlib.sha256(data).digest() + data, durable=False)
             for old in self._home.iterdir():
                 if old.name != self._key:
                     remove_tree(old)

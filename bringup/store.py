@@ -170,7 +170,7 @@ class Store:
             return f"has SHA-256 {found[:12]}... and should have {wheel.sha256[:12]}..."
         if rested(before, started):
             with contextlib.suppress(BringupError, OSError):  # a read-only store is as good, only slower
-                write_atomic(mark, seen)
+                write_atomic(mark, seen, durable=False)
         return ""
 
     def changed_headers(self, entry: Entry) -> dict[str, str]:
@@ -190,7 +190,7 @@ class Store:
         changed = {path: one for path, one in now.items() if one != entry.outside[path]}
         if not changed and mark.parent.is_dir() and all(rested(one, started) for one in stamps):
             with contextlib.suppress(BringupError, OSError):
-                write_atomic(mark, seen)
+                write_atomic(mark, seen, durable=False)
         return changed
 
     def remove(self, fingerprint: str) -> None:

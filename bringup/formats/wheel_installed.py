@@ -54,19 +54,31 @@ def check_installed(site_packages: Path, wheel: Path) -> list[Problem]:
     if not same_version(version, name.version):
         why = f"version {version} is installed where {name.version} was built"
         return [Problem(path=name.distribution, why=why)]
+    problems = []
+    for path, entry in installed_files(site_packages, wheel).items():
+        why = file_mismatch(entry, path)
+        if why:
+            problems.append(Problem(path=entry.path, why=why.replace("RECORD says", "our wheel has")))
+    return problems
+
+
+def installed_files(site_packages: Path, wheel: Path) -> dict[Path, RecordEntry]:
+    """Return where the files of a wheel lie in an environment, with what its RECORD says of them.
+
+    Raises:
+        ArchiveError: the wheel cannot be read.
+    """
     with open_wheel(wheel) as archive:
         info = dist_info_of([entry.filename for entry in archive.infolist()], wheel.name)
         record = wheel_record(archive, info)
         members = {entry.filename for entry in archive.infolist()}
-    problems = []
-    for entry in record.values():
-        if entry.path not in members or entry.path.startswith(f"{info}/RECORD"):
-            continue
-        path = _installed_path(site_packages, entry.path, info)
-        why = file_mismatch(entry, path) if path is not None else ""
-        if why:
-            problems.append(Problem(path=entry.path, why=why.replace("RECORD says", "our wheel has")))
-    return problems
+    return {
+        path: entry
+        for entry in record.values()
+        if entry.path in members
+        and not entry.path.startswith(f"{info}/RECORD")
+        and (path := _installed_path(site_packages, entry.path, info)) is not None
+    }
 
 
 def _installed_path(site_packages: Path, name: str, info: str) -> Path | None:

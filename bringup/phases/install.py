@@ -9,15 +9,16 @@ import msgspec
 from bringup.context import Context, Outcome
 from bringup.environment import our_wheels, pins_of_node, pins_to_install, site_packages
 from bringup.errors import InstallError
-from bringup.formats.wheel import check_installed
+from bringup.formats.wheel_name import WheelName
 from bringup.harvest import find_harvest
 from bringup.model.node_torch import NOTE as NODE_TORCH
-from bringup.model.plan import Step
+from bringup.model.plan import Decision, Phase, Step
 from bringup.system import process
 from bringup.system.fs import make_dir, point_link, remove_tree, write_atomic, write_json
 from bringup.toolchain.links import link_tools
 from bringup.toolchain.node_torch import REMEDY, check_facts, parse_facts, take_torch
 from bringup.verify.conflicts import find_conflicts
+from bringup.verify.linked import check_linked
 from bringup.verify.published import NOTE, note_published
 
 COMPLETE = ".bringup-complete"
@@ -48,9 +49,12 @@ def requirements(step: Step, ctx: Context) -> Outcome:
     pins = [pin for pin in pins_to_install(ctx) if pin.name not in theirs]
     if pins:
         file = place / "requirements.txt"
-        write_atomic(file, ctx.lock.text(pins) if ctx.lock else "")
+        write_atomic(file, ctx.lock.text(pins) if ctx.lock else "", durable=False)
+        restored = place / "wheels.txt"
+        write_atomic(restored, _restored(ctx), durable=False)
         ctx.uv(
-            "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--require-hashes", "-r", file,
+            "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--require-hashes",
+            "-r", file, "-r", restored,
             step=step, error=InstallError, what="installation of the pinned distributions",
         )  # fmt: skip
     note = f"{len(pins)} distributions" + (f"; {use_node_torch(step, ctx, place)}" if theirs else "")
@@ -97,17 +101,8 @@ def environment(step: Step, ctx: Context) -> Outcome:
     harvest, why = find_harvest(ctx)
     if harvest:
         wheels.append(harvest)
-    if wheels:
-        ctx.uv(
-            "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--reinstall", *wheels,
-            step=step, error=InstallError, what="installation of our wheels",
-        )  # fmt: skip
     site = site_packages(place)
-    for wheel in wheels:
-        problems = check_installed(site, wheel)
-        if problems:
-            text = "; ".join(str(problem) for problem in problems[:5])
-            raise InstallError(f"{wheel.name} is not what lies in the environment: {text}")
+    install_wheels(step, ctx, place, wheels)
     if ctx.tools.gcc:
         link_tools(place / "bin", ctx.tools.gcc, ctx.tools.cuda, {})
     write_constraints(place, wheels, ctx)
@@ -132,10 +127,54 @@ def environment(step: Step, ctx: Context) -> Outcome:
     return Outcome(note=note, outputs=(place / COMPLETE,), facts={"chosen": chosen})
 
 
+def _restored(ctx: Context) -> str:
+    """Return our wheels as requirements with hashes if none is to be built; otherwise they are installed later."""
+    builds = [step for step in ctx.plan.steps if step.phase is Phase.BUILD]
+    if any(step.decision is not Decision.REUSE for step in builds):
+        return ""
+    lines = []
+    for step in builds:
+        found = ctx.store.lookup(step.fingerprint)
+        for stored, path in zip(found.entry.wheels if found.entry else (), found.wheels, strict=True):
+            name = WheelName.parse(stored.file).distribution
+            lines.append(f"{name} @ {path.as_uri()} --hash=sha256:{stored.sha256}\n")
+    return "".join(lines)
+
+
+def install_wheels(step: Step, ctx: Context, place: Path, wheels: list[Path]) -> None:
+    """Install those of our wheels whose files do not lie in the environment as the wheels have them.
+
+    What uv has in its cache may have been edited through a link in another environment. Then the wheel is unpacked
+    again, past the cache.
+
+    Raises:
+        InstallError: a wheel cannot be installed, or a file of it has another hash in the environment all the same.
+    """
+    wrong = differing(place, wheels)
+    for options in ((), ("--no-cache",)):
+        if not wrong:
+            return
+        if options:
+            for wheel, text in wrong.items():
+                ctx.reporter.line(f"warning: uv's cache has {wheel.name} with changed files, so it is not used: {text}")
+        ctx.uv(
+            "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--reinstall", *options, *wrong,
+            step=step, error=InstallError, what="installation of our wheels",
+        )  # fmt: skip
+        wrong = differing(place, list(wrong))
+    for wheel, text in wrong.items():
+        raise InstallError(f"{wheel.name} is not what lies in the environment: {text}")
+
+
+def differing(place: Path, wheels: list[Path]) -> dict[Path, str]:
+    """Return the wheels that an environment does not hold as they are, with the first differences."""
+    site = site_packages(place)
+    found = {wheel: check_linked(site, wheel) for wheel in wheels}
+    return {wheel: "; ".join(str(one) for one in problems[:5]) for wheel, problems in found.items() if problems}
+
+
 def write_constraints(place: Path, wheels: list[Path], ctx: Context) -> None:
     """Write constraints.txt, which keeps a later `pip install -c` from replacing what was built."""
-    from bringup.formats.wheel import WheelName  # noqa: PLC0415 - only here
-
     lines = ["# pip install -c this file: nothing may replace what was built or pinned"]
     lines += [f"{(name := WheelName.parse(wheel.name)).distribution}=={name.version}" for wheel in wheels]
     lines += [f"{pin.name}=={pin.version}" for pin in pins_to_install(ctx)]

@@ -117,4 +117,4 @@ class RunLog:
         seconds = round(time.time() - self._run.started, 2)
         run = msgspec.structs.replace(self._run, seconds=seconds, outcome=outcome, steps=tuple(self._steps))
         with contextlib.suppress(BringupError, OSError):
-            write_atomic(self._path, msgspec.json.encode(run))
+            write_atomic(self._path, msgspec.json.encode(run), durable=False)

@@ -28,7 +28,7 @@ def write_trace(layout: Layout) -> None:
     if run is None:
         return
     units = read_units(layout.units, run=run.units) if run.units else ()
-    write_atomic(layout.trace, msgspec.json.encode(trace(run, units)))
+    write_atomic(layout.trace, msgspec.json.encode(trace(run, units)), durable=False)
 
 
 def trace(run: Run, units: Iterable[Unit]) -> dict[str, Any]:

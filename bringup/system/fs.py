@@ -58,8 +58,11 @@ def make_dir(path: Path) -> Path:
     return path
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader sees the old content or the new one, also after a crash."""
+def write_atomic(path: Path, content: bytes | str, *, durable: bool = True) -> None:
+    """Write a file so that a reader sees the old content or the new one.
+
+    That holds after a power failure too, unless `durable` is False: for what only saves time or tells of a run.
+    """
     data = content.encode() if isinstance(content, str) else content
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +71,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             with os.fdopen(handle, "wb") as sink:
                 sink.write(data)
                 sink.flush()
-                os.fsync(sink.fileno())
+                if durable:
+                    os.fsync(sink.fileno())
             os.chmod(name, 0o644)  # noqa: PTH101
             os.replace(name, path)  # noqa: PTH105
         except BaseException:
@@ -77,9 +81,9 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             raise
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, atomically."""
-    write_atomic(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Write a value as indented JSON, as `write_atomic` does."""
+    write_atomic(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n", durable=durable)
 
 
 def read_json(path: Path) -> Any:

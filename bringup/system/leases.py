@@ -33,7 +33,7 @@ def lease(cache: Path, keys: Iterable[str]) -> Iterator[None]:
     folder = make_dir(cache / "leases")
     path = folder / f"{os.getpid()}-{uuid.uuid4().hex[:12]}.json"
     with removal_lock(cache):
-        write_json(path, {"schema": 1, "owner": owner(), "keys": sorted(set(keys))})
+        write_json(path, {"schema": 1, "owner": owner(), "keys": sorted(set(keys))}, durable=False)
     try:
         yield
     finally:
