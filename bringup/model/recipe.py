@@ -211,6 +211,7 @@ class Overlay(Table, frozen=True, kw_only=True):
         tools: other programs that must be there, added.
         built_against: packages of `needs` whose binary interface enters the build, added.
         backend: backend that replaces the recipe's.
+        disk_mib: disk that the build takes, instead of the recipe's figure.
         note: shown in the plan when the overlay applies.
         warn: the note is a warning.
     """
@@ -229,6 +230,7 @@ class Overlay(Table, frozen=True, kw_only=True):
     tools: tuple[str, ...] = ()
     built_against: tuple[Name, ...] = ()
     backend: Backend | None = None
+    disk_mib: int = 0
     note: str = ""
     warn: bool = False
 

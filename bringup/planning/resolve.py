@@ -291,6 +291,7 @@ def _overlay(recipe: Recipe, variant: str, overlays: Sequence[Overlay]) -> Build
         "toolkit_groups": tuple(dict.fromkeys(groups)),
         "backend": backend,
         "tools": tuple(dict.fromkeys(tools)),
+        "disk_mib": next((one.disk_mib for one in reversed(overlays) if one.disk_mib), build.disk_mib),
     }
     return msgspec.structs.replace(build, **changes)
 

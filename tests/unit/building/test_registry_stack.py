@@ -90,6 +90,11 @@ def test_cuda_13_is_refused_with_the_range():
     assert reason in caught.value.message
 
 
+def test_a_tree_without_the_submodules_history_takes_less_disk():
+    assert packages()["pytorch"].build.disk_mib == 4000
+    assert packages(stack="sglang-0.5.2")["pytorch"].build.disk_mib == CATALOGUE.recipes["pytorch"].build.disk_mib
+
+
 def test_cmake_4_is_refused_by_the_requirement():
     requires = packages()["pytorch"].build.requires
     assert "cmake<4" in requires
