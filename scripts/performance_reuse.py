@@ -109,7 +109,21 @@ def scaling(results: dict[str, Any]) -> list[str]:
     ]
 
 
+def startup(results: dict[str, Any]) -> list[str]:
+    """Return the table of starts."""
+    cells = []
+    for name, one in results.items():
+        if isinstance(one, dict):
+            imported = one.get("imports", {}).get("modules", "")
+            cells.append([name, one["wall_s"], one["wall_median_s"], one["cpu_s"], imported])
+    return [
+        *rows(["run", "least wall, s", "median wall, s", "least CPU, s", "modules imported"], cells),
+        *([f"{results['note']}", ""] if results["note"] else []),
+    ]
+
+
 SECTIONS = {
+    "startup": ("Plans and builds with nothing to do", startup),
     "compiler-cache": ("Compiler caches on real units", compiler_cache),
     "peers-noop": ("The same sdists with other tools", peers_noop),
     "change-detection": ("Who notices a change", change_detection),
