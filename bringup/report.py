@@ -44,7 +44,7 @@ def duration(seconds: float) -> str:
 def as_typed(text: str) -> str:
     """Return text with our commands as this user types them: `./invokew build` where the launcher started us."""
     command = command_name()
-    return text if command == "invoke" else COMMAND.sub(f"{command} ", text)
+    return text if command == "invoke" else COMMAND.sub(lambda _: f"{command} ", text)
 
 
 class Console:
