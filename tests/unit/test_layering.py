@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,15 +116,19 @@ def part_of(path: Path) -> str:
 parse = functools.cache(ast.parse)
 
 
-@functools.cache
-def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
-    """Return what the rules are about, of everything in a tree."""
-    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Attribute))
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield every statement of a tree, at any depth, without looking into expressions: most of a tree is those."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop(0)
+        yield node
+        for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+            waiting += getattr(node, block, ())
 
 
 def imports(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
     """Yield line and full dotted name of everything imported, at any depth, also under TYPE_CHECKING."""
-    for node in nodes(tree):
+    for node in statements(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -162,7 +167,8 @@ def outside_problems(source: str, path: Path) -> list[str]:
             top == "os" and (rest in OS_NAMES or rest.startswith(OS_PREFIXES))
         ):
             found.append(f"{path.relative_to(ROOT)}:{line}: imports {name}")
-    attributes = [node for node in nodes(tree) if isinstance(node, ast.Attribute)]
+    whole = ast.walk(tree) if re.search(r"\bos\s*\.", source) else ()
+    attributes = [node for node in whole if isinstance(node, ast.Attribute)]
     for node in attributes:
         of_os = isinstance(node.value, ast.Name) and node.value.id == "os"
         if of_os and (node.attr in OS_NAMES or node.attr.startswith(OS_PREFIXES)):
