@@ -77,7 +77,7 @@ DISGUISES = {
         rb"(?i)\b(error|fatal|warning)\b", lambda found: b"\x1b[01;31m\x1b[K" + found[1] + b"\x1b[m\x1b[K", data
     ),
 }
-STRIDE = 3 if THOROUGH else 9
+STRIDE = 3 if THOROUGH else 15
 FAILED = [name for name, want in EXPECTED.items() if want["answer"] != "clean"]
 
 

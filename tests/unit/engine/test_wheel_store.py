@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,6 @@ from thorough import examples
 from bringup.errors import StorageError
 from bringup.store import Lookup, Store
 
-ROOT = Path(__file__).resolve().parents[3]
 KEY = "ab" + "0" * 30
 
 
@@ -122,39 +119,6 @@ def test_first_entry_wins(store: Store, tmp_path: Path):
     again = add(store, wheel(tmp_path / "out", content=b"other"), date="2026-01-02")
     assert again == first
     assert again.wheels[0].read_bytes() == b"wheel"
-
-
-WRITER = """
-import sys, time
-from pathlib import Path
-from bringup.store import Store
-store, key = Store(Path(sys.argv[1])), sys.argv[3]
-print("ready", flush=True)
-sys.stdin.readline()
-for round in range(20):
-    found = store.add(f"{key}{round:02}", package="alpha", version="1.0", wheels=[Path(sys.argv[2])], inputs={},
-                      seconds=1, date="2026-01-01")
-    assert found.entry and all(path.exists() for path in found.wheels), found
-"""
-
-
-def test_many_writers_leave_whole_entries_and_all_find_them(store: Store, tmp_path: Path):
-    out = wheel(tmp_path / "out", content=b"x" * 10_000)
-    argv = [sys.executable, "-c", WRITER, str(store.root), str(out), "ab" + "0" * 28]
-    writers = [
-        subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(3)
-    ]
-    for one in writers:
-        assert one.stdout is not None
-        one.stdout.readline()
-    for one in writers:
-        assert one.stdin is not None
-        one.stdin.write(b"go\n")
-        one.stdin.flush()
-    assert [one.communicate(timeout=30)[1].decode() for one in writers] == [""] * 3
-    assert len(store.entries()) == 20
-    assert not [path for path in (store.root / "ab").iterdir() if path.name.startswith(".")]
 
 
 def test_entries_newest_first_and_of_one_package(store: Store, tmp_path: Path):

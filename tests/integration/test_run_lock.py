@@ -15,7 +15,7 @@ from bringup.errors import BusyError, StorageError
 from bringup.system import process
 from bringup.system.runlock import run_lock
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import sys, time
 from pathlib import Path
