@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from bringup.entry import SCHEMA, UNREADABLE, Entry
 from bringup.planning.fingerprint import fingerprint as fingerprint_of
-from bringup.store import SCHEMA, UNREADABLE, Entry
 from bringup.system.blobs import BlobError, Blobs
 from bringup.system.fs import sha256_of
 

@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from bringup.context import Outcome
+from bringup.entry import Entry, Lookup
 from bringup.errors import BringupError
 from bringup.model.plan import Phase, Step
-from bringup.store import Entry, Lookup, Store
+from bringup.store import Store
 from bringup.system.fs import read_json, write_json
 from bringup.system.layout import Layout
 

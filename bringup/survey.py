@@ -13,7 +13,7 @@ from bringup.model.frozen import Frozen
 from bringup.model.plan import Package, Target
 from bringup.model.stack import Stack
 from bringup.model.toolchain import CudaRelease, GccRelease, PythonRelease
-from bringup.planning.planner import Tool, Toolchain
+from bringup.planning.known import Tool, Toolchain
 from bringup.planning.tools import toolkit_groups
 from bringup.system.downloads import DownloadCache
 from bringup.toolchain.assemble import whole

@@ -8,9 +8,9 @@ from __future__ import annotations
 import datetime
 
 from bringup.context import Context
+from bringup.entry import Lookup
 from bringup.model.plan import Package
 from bringup.planning.fingerprint import Fingerprint, alias_inputs, fingerprint
-from bringup.store import Lookup
 
 
 def alias_of(package: Package, ctx: Context) -> Fingerprint | None:

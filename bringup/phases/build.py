@@ -21,13 +21,13 @@ from bringup.building.recipe_hooks import load_hook, make_hook_context
 from bringup.building.same_interface import adopt_same_interface, alias_of
 from bringup.building.unit_history import read_units, totals
 from bringup.context import Context, Outcome
+from bringup.entry import Lookup
 from bringup.errors import BringupError, BuildError, VerifyError
 from bringup.formats.archive import ArchiveError
 from bringup.formats.interface import wheel_interface
 from bringup.formats.wheel import WheelName, check_wheel, pack_wheel
 from bringup.model.plan import Package, Step
 from bringup.planning.fingerprint import HEADERS, Fingerprint
-from bringup.store import Lookup
 from bringup.system import process
 from bringup.system.fs import make_dir, remove_tree, write_atomic
 

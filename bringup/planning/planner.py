@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
 
 from bringup.config.lockfile import Lock
-from bringup.model.plan import Decision, Package, Phase, Plan, Request, Step, Target
+from bringup.model.plan import Decision, Package, Phase, Plan, Request, Target
 from bringup.model.stack import Stack
 from bringup.planning.closure import needed_packages
 from bringup.planning.fingerprint import (
@@ -16,65 +15,13 @@ from bringup.planning.fingerprint import (
     Identities,
     alias_inputs,
     build_inputs,
-    difference,
     fingerprint,
-    source_inputs,
 )
+from bringup.planning.known import State, Tool, Toolchain
 from bringup.planning.resolve import arch_lists
+from bringup.planning.steps import environment_steps, package_steps, toolchain_steps
 
 MIB = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tool:
-    """A part of the toolchain as it is found or would be made.
-
-    Attributes:
-        identity: content identity, independent of where it is.
-        ready: it is there.
-        why: where it is, or how it would be had; for people.
-        download_mib: what it would fetch.
-        disk_mib: what it would take.
-    """
-
-    identity: str
-    ready: bool
-    why: str
-    download_mib: int = 0
-    disk_mib: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Toolchain:
-    """The toolchain that a plan is made with."""
-
-    python: Tool
-    cuda: Tool
-    gcc: Tool
-
-    @property
-    def identities(self) -> Identities:
-        """The parts by content."""
-        return Identities(python=self.python.identity, cuda=self.cuda.identity, gcc=self.gcc.identity)
-
-
-class State(Protocol):
-    """What is already there, as a plan needs to know it."""
-
-    def wheel(self, fingerprint: str) -> tuple[bool, str]:
-        """Tell whether a store has the wheels of this fingerprint, and where, or what is wrong with them."""
-
-    def interface(self, fingerprint: str) -> str:
-        """Return the hash of the binary interface of the wheels of this fingerprint; "" if it is not known."""
-
-    def changed_headers(self, fingerprint: str) -> Mapping[str, str]:
-        """Return the machine's headers that went into the wheels of this fingerprint and are others now, by hash."""
-
-    def last_build(self, package: str) -> tuple[Mapping[str, Any], float] | None:
-        """Return inputs and wall seconds of the newest build of a package, if there is one."""
-
-    def done(self, step_id: str, fingerprint: str) -> bool:
-        """Tell whether this step was finished with this fingerprint and its result is still there."""
 
 
 def make_plan(
@@ -106,11 +53,11 @@ def make_plan(
     if not target.gpu.accelerator:
         toolchain = replace(toolchain, cuda=Tool(identity="", ready=True, why="nothing is compiled for a GPU"))
     aliases = wheel_aliases(packages, prints, state)
-    steps = [*_toolchain_steps(toolchain)]
+    steps = [*toolchain_steps(toolchain)]
     download = toolchain.python.download_mib + toolchain.cuda.download_mib
     disk = toolchain.python.disk_mib + toolchain.cuda.disk_mib
     for name, package in packages.items():
-        new = _package_steps(package, prints.get(name), wanted, state, stack, alias=aliases.get(name, ""))
+        new = package_steps(package, prints.get(name), wanted, state, stack, alias=aliases.get(name, ""))
         steps += new
         if any(step.phase is Phase.FETCH and step.decision is Decision.RUN for step in new):
             download += _source_mib(package)
@@ -118,7 +65,7 @@ def make_plan(
             disk += package.build.disk_mib
     environment = environment_fingerprint(target, stack, prints, toolchain.identities, lock)
     if not request.only:
-        new = _environment_steps(environment, packages, stack, lock, state)
+        new = environment_steps(environment, packages, stack, lock, state)
         steps += new
         if new[0].decision is Decision.RUN:
             download += stack.download_mib
@@ -246,145 +193,6 @@ def _wanted(request: Request, packages: Mapping[str, Package]) -> set[str]:
     if not request.only:
         return set(packages)
     return {name for asked in request.only for name in (asked, *needed_packages(packages[asked], packages))}
-
-
-def _toolchain_steps(toolchain: Toolchain) -> list[Step]:
-    steps = []
-    order = (("python", toolchain.python, ()), ("gcc", toolchain.gcc, ()), ("cuda", toolchain.cuda, ("gcc:prepare",)))
-    for name, tool, after in order:
-        decision = Decision.RUN if not tool.ready else Decision.REUSE if tool.identity else Decision.SKIP
-        steps.append(
-            Step(
-                package=name,
-                phase=Phase.PREPARE,
-                decision=decision,
-                why=tool.why,
-                fingerprint=tool.identity,
-                after=after,
-            )
-        )
-    return steps
-
-
-def _package_steps(
-    package: Package, own: Fingerprint | None, wanted: set[str], state: State, stack: Stack, *, alias: str
-) -> list[Step]:
-    name = package.name
-    if own is None:
-        why = f"published wheel {package.distribution} {package.version}, pinned by {stack.name}.lock"
-        return [Step(package=name, phase=Phase.FETCH, decision=Decision.SKIP, why=why, fingerprint="")]
-    if name not in wanted:
-        return [Step(package=name, phase=Phase.BUILD, decision=Decision.SKIP, why="not in --only", fingerprint="")]
-    there, problem = state.wheel(own.value)
-    last = state.last_build(name)
-    seconds = last[1] if last else float(package.build.seconds)
-    source = fingerprint(source_inputs(package)).value
-    if there or alias:
-        why = "its wheel is in the store"
-        below = ", ".join(package.built_against)
-        reason = f"built against the same binary interface of {below}" if alias else problem
-        return [
-            *(
-                Step(package=name, phase=phase, decision=Decision.SKIP, why=why, fingerprint=source)
-                for phase in (Phase.FETCH, Phase.PATCH, Phase.PREPARE)
-            ),
-            Step(
-                package=name, phase=Phase.BUILD, decision=Decision.REUSE,
-                why=reason or "nothing changed since it was built",
-                fingerprint=own.value, needs=package.needs, seconds=seconds, stored=last is not None,
-            ),
-        ]  # fmt: skip
-    why = problem or _why_build(own, last)
-    fetched = state.done(f"{name}:{Phase.FETCH}", source)
-    patched = state.done(f"{name}:{Phase.PATCH}", source)
-    prepared = state.done(f"{name}:{Phase.PREPARE}", own.value)
-    needs_built = tuple(f"{need}:{Phase.BUILD}" for need in package.needs)
-    light = package.build.backend == "repack"
-    tools = ("python:prepare", "gcc:prepare", *(("cuda:prepare",) if package.build.cuda else ()))
-    count = len(package.patches)
-    patches = f"{count} patch{'es' if count != 1 else ''}" if count else "no patches, but a clean tree of its own"
-    return [
-        _step(name, Phase.FETCH, fetched, f"source {package.source_name} is not here yet", source, ()),
-        _step(name, Phase.PATCH, patched, patches, source, (f"{name}:fetch",)),
-        *(
-            ()
-            if light
-            else (
-                _step(
-                    name, Phase.PREPARE, prepared, "its build environment is not here yet", own.value,
-                    ("python:prepare", *needs_built),
-                ),
-            )
-        ),
-        Step(
-            package=name,
-            phase=Phase.BUILD,
-            decision=Decision.RUN,
-            why=why,
-            fingerprint=own.value,
-            needs=package.needs,
-            after=(f"{name}:patch",) if light else (f"{name}:patch", f"{name}:prepare", *tools),
-            seconds=seconds,
-            stored=last is not None,
-        ),
-    ]  # fmt: skip
-
-
-def _step(name: str, phase: Phase, done: bool, why: str, print_: str, after: tuple[str, ...]) -> Step:
-    decision = Decision.REUSE if done else Decision.RUN
-    return Step(
-        package=name,
-        phase=phase,
-        decision=decision,
-        why="done before" if done else why,
-        fingerprint=print_,
-        after=after,
-    )
-
-
-def _why_build(own: Fingerprint, last: tuple[Mapping[str, Any], float] | None) -> str:
-    if last is None:
-        return "it was never built"
-    changed = difference(last[0], own.inputs)
-    return f"changed since the last build: {changed}" if changed else "its wheel is no longer in the store"
-
-
-def _environment_steps(
-    environment: str, packages: Mapping[str, Package], stack: Stack, lock: Lock | None, state: State
-) -> list[Step]:
-    built = [package.name for package in packages.values() if package.built]
-    installed = state.done("environment:install", environment)
-    verified = installed and state.done("environment:verify", environment)
-    pins = len(lock.pins) if lock else 0
-    first = Step(
-        package="requirements",
-        phase=Phase.INSTALL,
-        decision=Decision.REUSE if installed else Decision.RUN,
-        why="the environment is whole" if installed else f"{pins} distributions as {stack.name}.lock pins them",
-        fingerprint=environment,
-        after=("python:prepare",),
-    )
-    second = Step(
-        package="environment",
-        phase=Phase.INSTALL,
-        decision=Decision.REUSE if installed else Decision.RUN,
-        why="the environment is whole" if installed else f"our wheels: {', '.join(built)}",
-        fingerprint=environment,
-        needs=tuple(built),
-        after=("requirements:install", "cuda:prepare", "gcc:prepare", *(f"{name}:build" for name in built)),
-    )
-    third = Step(
-        package="environment",
-        phase=Phase.VERIFY,
-        decision=Decision.REUSE if verified else Decision.RUN,
-        why="this environment was verified"
-        if verified
-        else "every level; those that need the GPU are skipped where there is none",
-        fingerprint=environment,
-        needs=tuple(packages),
-        after=("environment:install",),
-    )
-    return [first, second, third]
 
 
 def _source_mib(package: Package) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 from bringup.config.catalogue import load_catalogue
 from bringup.config.lockfile import read_lock
 from bringup.model.plan import Package, Plan, Request, Target
-from bringup.planning.planner import Tool, Toolchain, make_plan
+from bringup.planning.known import Tool, Toolchain
+from bringup.planning.planner import make_plan
 from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
 from helpers.data_root import Recipe, write_data
 

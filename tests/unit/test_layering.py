@@ -21,8 +21,8 @@ PURE = {"errors", "model"}
 DATA = PURE | {"formats"}
 MACHINE = DATA | {"system"}
 PARTS = {
-    "config", "planning", "toolchain", "store", "remote", "context", "environment", "survey", "snapshot", "building",
-    "verify", "harvest", "harvest_pack",
+    "config", "planning", "toolchain", "entry", "store", "remote", "context", "environment", "survey", "snapshot",
+    "building", "verify", "harvest", "harvest_pack",
 }  # fmt: skip
 TOOLS = MACHINE | PARTS
 ENGINE = TOOLS | {
@@ -54,8 +54,9 @@ ALLOWED: dict[str, set[str]] = {
     "planning": DATA | {"config"},
     "system": DATA,
     "toolchain": MACHINE,
-    "store": MACHINE,
-    "remote": MACHINE | {"config", "planning", "store"},
+    "entry": PURE,
+    "store": MACHINE | {"entry"},
+    "remote": MACHINE | {"config", "planning", "entry", "store"},
     "verify": MACHINE,
     "context": MACHINE | {"config", "toolchain", "store"},
     "environment": MACHINE | {"config", "toolchain", "store", "context"},
@@ -68,7 +69,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": TOOLS | {"diagnose"},
     "reporting": TOOLS | {"diagnose", "doctor"},
     "schedule": MACHINE,
-    "state": MACHINE | {"store", "context"},
+    "state": MACHINE | {"entry", "store", "context"},
     "stats": MACHINE | {"building", "report"},
     "survey": MACHINE | {"config", "planning", "toolchain"},
     "snapshot": MACHINE | {"config", "planning"},

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from thorough import examples
 
+from bringup.entry import Lookup
 from bringup.errors import StorageError
-from bringup.store import Lookup, Store
+from bringup.store import Store
 
 KEY = "ab" + "0" * 30
 

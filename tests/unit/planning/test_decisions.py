@@ -13,7 +13,7 @@ from step_order import too_early
 from bringup.errors import UsageError
 from bringup.model.plan import Decision, Phase
 from bringup.planning.fingerprint import alias_inputs, fingerprint
-from bringup.planning.planner import Tool
+from bringup.planning.known import Tool
 from bringup.report import plan_lines
 
 NEVER_BUILT = """\
