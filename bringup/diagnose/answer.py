@@ -11,11 +11,14 @@ from bringup.diagnose.model import Finding
 from bringup.diagnose.rank import Scored, is_affected
 from bringup.diagnose.reader import Hit
 from bringup.diagnose.text import Line
-from bringup.model.knowledge import Category, Certainty, Issue
+from bringup.model.knowledge import Advice, Category, Certainty, Issue
 
 BEFORE = 4
 AFTER = 8
 SEARCH_WORDS = 14
+ROWS = 6
+PACKAGES = 3
+ANYTHING = "."
 
 _CONFIDENCE = {Certainty.MAINTAINER: 0.95, Certainty.USERS: 0.9, Certainty.PLAUSIBLE: 0.8}
 _UNKNOWN_ADVISED = 0.6
@@ -27,6 +30,7 @@ _JIT = re.compile(
     r"|torch/utils/cpp_extension\.py.*(?:load|jit)"
 )
 
+_FRAME = re.compile(r'^File "[^"]*/(?:site|dist)-packages/(\w+)')
 _CAPTURE = re.compile(r"Capture cuda graph|cuda_graph_runner|CUDAGraph|capture_begin|capture_end")
 _PIP = re.compile(
     r"pip/_(?:internal|vendor)|_in_process|Building wheel|Getting requirements to build|pip-build-env|build_meta"
@@ -65,22 +69,21 @@ def _unknown(
     item: Scored, hit: Hit, line: Line, knowledge: Knowledge, facts: Mapping[str, str], common: dict[str, object]
 ) -> Finding:
     category = _category(item, hit)
-    rows = "\n".join([line.core, *(row.core for row in _rows_after(hit, item.no, 6))])
-    for advice, pattern in knowledge.advice:
-        found = pattern.search(line.core) or pattern.search(rows)
-        if found and advice.when in (None, category) and _is_near(advice.near, hit):
-            values = {**_DEFAULTS, **facts, **_groups(found)}
-            return Finding(
-                id=None,
-                title=_fill(advice.name, values),
-                category=advice.category or category,
-                cause=_fill(advice.cause, values),
-                fix=tuple(_fill(text, values) for text in advice.fix),
-                confidence=_UNKNOWN_ADVISED,
-                url="",
-                search=search_phrase(line.core),
-                **common,  # type: ignore[arg-type]
-            )
+    chosen = _advice(line, _rows_after(hit, item.no, ROWS), hit, category, knowledge)
+    if chosen:
+        advice, found = chosen
+        values = {**_DEFAULTS, "packages": _packages(hit, item.no), **facts, **_groups(found)}
+        return Finding(
+            id=None,
+            title=_fill(advice.name, values),
+            category=advice.category or category,
+            cause=_fill(advice.cause, values),
+            fix=tuple(_fill(text, values) for text in advice.fix),
+            confidence=_UNKNOWN_ADVISED,
+            url="",
+            search=search_phrase(line.core),
+            **common,  # type: ignore[arg-type]
+        )
     return Finding(
         id=None,
         title=f"a failure at {category} that is not in the list of known issues",
@@ -92,6 +95,30 @@ def _unknown(
         search=search_phrase(line.core),
         **common,  # type: ignore[arg-type]
     )
+
+
+def _advice(
+    line: Line, after: list[Line], hit: Hit, category: Category, knowledge: Knowledge
+) -> tuple[Advice, re.Match[str]] | None:
+    """Return the first advice that the root line calls for, else that the lines below it do, else the general one."""
+    exact = [(kind, pattern) for kind, pattern in knowledge.advice if pattern.pattern != ANYTHING]
+    general = [(kind, pattern) for kind, pattern in knowledge.advice if pattern.pattern == ANYTHING]
+    rows = "\n".join(row.core for row in after)
+    for kinds, text in ((exact, line.core), (exact, rows), (general, line.core)):
+        for kind, pattern in kinds:
+            found = pattern.search(text)
+            if found and kind.when in (None, category) and _is_near(kind.near, hit):
+                return kind, found
+    return None
+
+
+def _packages(hit: Hit, no: int) -> str:
+    """Return the packages whose code the traceback above the root line shows, the innermost first."""
+    count = max(0, no - hit.no)
+    rows = hit.after[:count] if count else hit.before
+    names = [found[1] for row in reversed(rows) if (found := _FRAME.search(row.core))]
+    known = [name for name in dict.fromkeys(names) if name not in ("pip", "setuptools", "pkg_resources", "torch")]
+    return " ".join((known or list(dict.fromkeys(names)))[:PACKAGES]) or "PACKAGE"
 
 
 def _doubt(issue: Issue, facts: Mapping[str, str]) -> float:

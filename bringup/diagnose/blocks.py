@@ -50,7 +50,9 @@ _TRACEBACK_OR_LINK = re.compile(r"Traceback \(most|The above exception|During ha
 MESSAGE = 12
 _NESTED = "Traceback (most recent call last):"
 _COMPILERS = frozenset({"gcc", "edg", "compiler", "ptxas", "ld", "nvrtc"})
+_LISTS = re.compile(r"\bfollowing \w+(?: \w+)?:$")
 _CAUSED_BY = re.compile(r"(?:Caused by|cause):\s*(.*)")
+_HANDS_ON = re.compile(r":$|(?i:compil|codegen|build|ninja|\bcommand\b|\blink)")
 _IMPORT_ERROR = re.compile(r"(?:\w+\.)*(?:ImportError|ModuleNotFoundError|OSError: lib\S+\.so)\b")
 _INSIDE_CMAKE = re.compile(
     r"(?:is not able to compile|fails with the following output|Compiling the CUDA compiler id|Output:|Compiler:"
@@ -109,9 +111,11 @@ def _below(hit: Hit, shape: Shape, wanted: re.Pattern[str], count: int) -> Candi
 
 
 def _caused_by(hit: Hit, shape: Shape) -> Candidate:
-    """Read a chain of `Caused by:`; the last is the innermost."""
+    """Read a chain of `Caused by:`; the last is the innermost. Of a list below a heading the first line is the root."""
     found = _alone(hit, shape)
     wanted = False
+    if _LISTS.search(hit.line.core):
+        found = _below(hit, shape, re.compile(r"\S"), 1)
     for no, line in _follow(hit, 60):
         if wanted and line.core:
             if not re.match(r"process didn't exit successfully|---|network failure seems|spurious", line.core):
@@ -164,27 +168,28 @@ def _exception(hit: Hit, shape: Shape, no: int, line: Line) -> Candidate | None:
 
 
 def _message(found: Candidate, *, bare: bool) -> None:
-    """Extend the block over the lines of a long message; a bare exception's first line of message is the root."""
+    """Extend the block over the lines of a long message; below a mere heading the first line is the root."""
     named = found.no
     for no, line in _follow(found.hit, 390):
         if no <= named:
             continue
+        shape = classify(line.core) if line.core else None
         if (
             no > named + MESSAGE
             or _TRACEBACK_OR_LINK.match(line.core)
-            or (line.core and classify(line.core) and not bare)
+            or (shape and shape.weight is not Weight.NONE and not bare)
         ):
             _yield_to_compiler(found, line)
             return
         found.end = no
-        if bare and line.core and found.no == named and found.line.core.endswith(":"):
+        if line.core and found.no == named and found.line.core.endswith(":") and (bare or line.body[:1] in " \t"):
             found.no, found.line, bare = no, line, False
 
 
 def _yield_to_compiler(found: Candidate, line: Line) -> None:
     """Where an exception only hands on what a compiler said, the compiler's line is the cause."""
     error = classify(line.core)
-    if found.line.core.endswith(":") and error is not None and error.name in _COMPILERS:
+    if error is not None and error.name in _COMPILERS and _HANDS_ON.search(found.line.core):
         found.weight = Weight.WRAPPER
 
 

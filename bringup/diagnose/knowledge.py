@@ -225,7 +225,7 @@ def _compile(text: str, label: str, problems: list[str]) -> re.Pattern[str]:
 
 
 def _placeholders(name: str, texts: tuple[str, ...], groups: set[str], path: Path) -> list[str]:
-    known = {"gpu", "cuda", "jobs", "stack", "target"} | groups
+    known = {"gpu", "cuda", "jobs", "stack", "target", "packages"} | groups
     return [
         f"{path}: {name}: {{{word}}} is neither a fact nor a group that every signature has"
         for text in texts

@@ -30,7 +30,8 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"100% tests passed"), _ALL),
     (re.compile(r"Result: SUCCESS"), _ALL),
     (re.compile(r"test result: ok\."), _ALL),
-    (re.compile(r"OK(?: \(.{1,60}\))?$"), frozenset({Category.RUNTIME, Category.IMPORT})),
+    (re.compile(r"OK \(.{1,60}\)$"), _ALL),
+    (re.compile(r"OK$"), frozenset({Category.RUNTIME, Category.IMPORT})),
     (re.compile(r".{0,60}(?:exit(?:ed)?(?: with)? (?:code|status):? ?0\b|Job succeeded|Finished: SUCCESS|BUILD SUCCESS)"), _ALL),
     (re.compile(r".{0,80}(?:Application startup complete|The server is fired up and ready to roll)"), _ALL),
     (re.compile(r"(?:naming to \S+ done|writing image sha256|exporting layers .*done)"), _ALL),
@@ -44,7 +45,7 @@ SUCCESS_TRIGGERS: tuple[str, ...] = (
 # Lines after which no later success of another step makes the failure undone.
 _HARD = re.compile(
     r"(?:error: (?:subprocess-exited|metadata-generation|failed-wheel|legacy-install|externally-managed|could not compile)"
-    r"|ERROR: (?:Could not (?:build|find|install)|No matching|Cannot install|ResolutionImpossible|Failed to build)"
+    r"|ERROR: (?:Could not (?:build|find|install)|No matching|Cannot install|ResolutionImpossible|Failed to build|Failed building wheel)"
     r"|ninja: build stopped|(?:-- )?Configuring incomplete|make(?:\[\d+\])?: \*\*\* "
     r"|Error: Process completed with exit code [1-9]|ERROR: Job failed|ERROR: failed to solve|Finished: FAILURE"
     r"|No solution found when resolving|=+ .*\b\d+ (?:failed|error))"

@@ -21,6 +21,10 @@ KNOWN = 30  # a known issue explains the line
 KNOWN_WEAK = 4  # a known issue with a very common line
 MENTION = 70  # weight of a known issue at a line without the shape of an error
 SILENT = 45  # weight of a known issue that shows as a warning
+THE_END = 100  # lines after a traceback at which a program that it ended still wrote something
+GOES_ON = 300  # so many lines after a traceback say that its program went on
+FEW = 4
+WENT_ON = 25  # subtracted for a traceback that a program wrote into its log before it went on
 LATER = 2  # subtracted for each candidate that comes before
 MOST_LATER = 10
 AGAINST_FACTS = 15  # subtracted where the target has a version of the package that is not affected
@@ -72,6 +76,7 @@ def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Score
         # Where no success came later it did fail, so what seemed harmless counts.
         alive = [] if over else sorted((*alive, *dealt_with), key=lambda found: found.no)
     scored = [_score(found, index) for index, found in enumerate(alive)]
+    _went_on(scored, lines)
     scored = _chains(scored)
     matches = _outranked(_usable(evidence, lines))
     for match in matches:
@@ -113,6 +118,22 @@ def _contains(block: Candidate, found: Candidate) -> bool:
 def _score(found: Candidate, index: int) -> Scored:
     later = min(index * LATER, MOST_LATER) if found.weight > Weight.WRAPPER else 0
     return Scored(found.no, float(found.weight - later), found.category, found)
+
+
+def _went_on(scored: list[Scored], lines: int) -> None:
+    """Demote tracebacks that a program logged and survived, where a later one is the end of it."""
+    traces = [item for item in scored if item.found and item.found.kind == "traceback"]
+    if not traces or lines - traces[-1].no > THE_END:
+        return
+    for item in traces[:-1]:
+        if item.found and lines - item.found.end > GOES_ON and _ordinary(item.found):
+            item.score -= WENT_ON
+
+
+def _ordinary(found: Candidate) -> bool:
+    """Return whether what the process wrote after a block is what a running program writes."""
+    rows = found.hit.after[found.end - found.hit.no + 1 :][:8]
+    return len(rows) > FEW and all(classify(line.core) is None or line.level for line in rows)
 
 
 def _chains(scored: list[Scored]) -> list[Scored]:
@@ -171,8 +192,11 @@ def _explain(scored: list[Scored], match: Match, evidence: Evidence, facts: Mapp
         return
     if issue.silent:
         bonus = 0
-    if home.match is None and home.inner is not None and home.inner.match is None:
-        home.inner.match, home.inner.score = match, home.inner.score + bonus
+    inner = home.inner
+    if home.match is None and inner is not None and inner.match is None:
+        inner.match, inner.score = match, inner.score + bonus
+        if not issue.weak:  # the exact statement is there, not in what was raised further inside
+            inner.no = match.no
     elif home.match is None:
         home.match, home.score = match, max(home.score, Weight.WRAPPER) + bonus
         home.no = match.no

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import sys
 import zlib
 from collections.abc import Generator, Iterator, Sequence
@@ -16,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast
 
+from bringup.diagnose.prefix import SAMPLE, learn_prefix
 from bringup.diagnose.text import Line, clean_line
 from bringup.errors import UsageError
 
@@ -45,9 +47,10 @@ class Hit:
         line: the cleaned line.
     """
 
-    def __init__(self, no: int, line: Line, data: bytes, start: int) -> None:
+    def __init__(self, no: int, line: Line, data: bytes, start: int, learned: re.Pattern[str] | None = None) -> None:
         self.no = no
         self.line = line
+        self._learned = learned
         self._data = data
         self._start = start
 
@@ -63,19 +66,19 @@ class Hit:
         start = self._start
         for _ in range(count):
             start = self._data.find(b"\n", start) + 1
-        return Hit(self.no + count, self.after[count], self._data, start)
+        return Hit(self.no + count, self.after[count], self._data, start, self._learned)
 
     @cached_property
     def after(self) -> list[Line]:
         """The line itself and up to `LINES_AFTER` that follow."""
         rows = self._data[self._start : self._start + LOOK_AHEAD].split(b"\n", LINES_AFTER + 1)
-        return [clean_line(row) for row in rows[: LINES_AFTER + 1]]
+        return [clean_line(row, self._learned) for row in rows[: LINES_AFTER + 1]]
 
     @cached_property
     def before(self) -> list[Line]:
         """Up to `LINES_BEFORE` lines that come before, in order."""
         rows = self._data[max(0, self._start - LOOK_BACK) : self._start].rsplit(b"\n", LINES_BEFORE + 1)
-        return [clean_line(row) for row in rows[:-1][-LINES_BEFORE:]]
+        return [clean_line(row, self._learned) for row in rows[:-1][-LINES_BEFORE:]]
 
 
 class Reader:
@@ -95,6 +98,7 @@ class Reader:
         self._triggers = tuple(triggers)
         self._foreign = tuple(foreign)
         self._later = tuple(later)
+        self._learned: re.Pattern[str] | None = None
         self.alert = False
         self.lines = 0
         self.tail: list[Line] = []
@@ -104,6 +108,10 @@ class Reader:
         data, done, number = b"", 0, 1
         for chunk, last in _chunks(self._stream):
             data += chunk
+            if number == 1 and not last and len(data) < SAMPLE:
+                continue
+            if number == 1:
+                self._learned = learn_prefix(data)
             limit = len(data) if last else data.rfind(b"\n", done, max(done, len(data) - LOOK_AHEAD)) + 1
             if limit <= done:
                 continue
@@ -118,16 +126,16 @@ class Reader:
         small = data[low:high].lower()
         words = self._triggers if small.isascii() else (*self._triggers, *self._foreign)
         hot = _lines_with(words, small)
-        yield from _numbered(data, low, hot, number)
+        yield from _numbered(data, low, hot, number, self._learned)
         if self.alert:
             later = {start: end for start, end in _lines_with(self._later, small).items() if start not in hot}
-            yield from _numbered(data, low, later, number)
+            yield from _numbered(data, low, later, number, self._learned)
         return number + data.count(b"\n", low, high)
 
     def _finish(self, data: bytes, number: int) -> None:
         self.lines = number - 1 if data.endswith(b"\n") or not data else number
         rows = [row for row in data[-LOOK_BACK:].split(b"\n") if row.strip()]
-        self.tail = [clean_line(row) for row in rows[-20:]]
+        self.tail = [clean_line(row, self._learned) for row in rows[-20:]]
 
 
 def _lines_with(words: Sequence[bytes], small: bytes) -> dict[int, int]:
@@ -144,12 +152,14 @@ def _lines_with(words: Sequence[bytes], small: bytes) -> dict[int, int]:
     return found
 
 
-def _numbered(data: bytes, low: int, lines: dict[int, int], number: int) -> Iterator[Hit]:
+def _numbered(
+    data: bytes, low: int, lines: dict[int, int], number: int, learned: re.Pattern[str] | None
+) -> Iterator[Hit]:
     position = low
     for start, end in sorted(lines.items()):
         number += data.count(b"\n", position, low + start)
         position = low + start
-        yield Hit(number, clean_line(data[position : low + end]), data, position)
+        yield Hit(number, clean_line(data[position : low + end], learned), data, position, learned)
 
 
 def open_log(path: str) -> Stream:

@@ -78,13 +78,14 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("wrapper", Weight.WRAPPER, Category.RUNTIME, r"(?:[\w.]*ChildFailedError|.{0,40}\bprocess(?:es)? .{0,80}(?:exitcode|exit code)\s*: ?1\b|torch\.distributed\.elastic\.multiprocessing\.errors)"),
     ("wrapper", Weight.WRAPPER, Category.RUNTIME, r"(?:FAILED \S+::|=+ .*\b\d+ failed|ERROR \S+\.py|srun: error: .{0,80}Exited with exit code 1\b)"),
     # --- compilers
-    ("gcc", Weight.STRONG, Category.COMPILE, rf"(?:In file .{{0,10}} )?[^\s:][^:]{{0,600}}:\d+(?::\d+)?: ?{_ERROR} ?[:：]"),
+    ("gcc", Weight.STRONG, Category.COMPILE, rf"(?:In file .{{0,10}} )?(?:[^\s:][^:]{{0,600}}:\d+(?::\d+)?|<[\w -]{{1,40}}>): ?{_ERROR} ?[:：]"),
     ("edg", Weight.STRONG, Category.COMPILE, r"[^\s(][^(]{0,600}\(\d+\): (?:catastrophic |internal )?error(?: #[\w-]{1,20})?\s?:"),
     ("edg", Weight.STRONG, Category.COMPILE, r"(?:Error|Catastrophic error): (?:#|Internal)"),
     ("compiler", Weight.STRONG, Category.COMPILE, rf"{_COMPILER}\s?:? ?(?:{_ERROR}|fatal|Error)\s*[:：]"),
     ("ptxas", Weight.STRONG, Category.COMPILE, r"(?:`?ptxas\S*|nvlink) [^,\n]{1,400}[,;] line \d+; (?:fatal|error)\s*:"),
     ("as", Weight.STRONG, Category.COMPILE, r"(?:\{standard input\}|[^\s:]{1,300}):\d+: Error: "),
     ("nvrtc", Weight.STRONG, Category.JIT, r"(?:nvrtc: error|NVCC compilation failed|nvrtc compilation failed)"),
+    ("compiler", Weight.STRONG, Category.COMPILE, rf"(?:/bin/sh: (?:line )?(?:\d+: )?)?{_COMPILER}: (?:No such file or directory|not found|command not found|[Pp]ermission denied|cannot execute)"),
     # --- linkers
     ("nothing", Weight.NONE, Category.LINK, r".{0,400}\bld(?:\.\w+)?: .{0,600}(?:: in function |warning:|skipping incompatible|NOTE:|: dans la fonction|in Funktion)"),
     ("ld", Weight.STRONG, Category.LINK, r"(?:[\w./+-]{0,200}[/-])?(?:real-)?ld(?:\.bfd|\.gold|\.lld|64\.lld)? ?:(?! warning)"),
@@ -112,7 +113,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("apt", Weight.GENERAL, Category.INSTALL, r"E: \S"),
     ("npm", Weight.GENERAL, Category.INSTALL, r"npm (?:ERR!|error) "),
     # --- Rust
-    ("rustc", Weight.STRONG, Category.COMPILE, r"error(?:\[E\d{4}\])(?:: |$)"),
+    ("rustc", Weight.STRONG, Category.COMPILE, r"(?:[^\s:]{1,400}:\d+:\d+: )?error(?:\[E\d{4}\])(?:: |$)"),
     ("cargo", Weight.GENERAL, Category.COMPILE, r"error: failed to run custom build"),
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"error occurred(?: in cc-rs)?: [Cc]ommand"),
     ("cargo", Weight.STRONG, Category.COMPILE, r"error: (?:failed to (?:parse|get|load|select|download|fetch|resolve|read)|no matching package|linker `|package `|cannot find|rustc |the lock file|could not find `|feature `|unexpected |expected |unresolved )"),
@@ -137,7 +138,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("patch", Weight.GENERAL, Category.INSTALL, r"(?:Hunk #\d+ FAILED|\d+ out of \d+ hunks? (?:FAILED|failed)|Patch failed at |patch: \*\*\*\* )"),
     ("archive", Weight.GENERAL, Category.INSTALL, r"(?:(?:tar|gzip|bzip2|xz|unzip|zstd|cpio)(?:: [^:]{1,200})?: (?:.{0,100}(?:not in gzip format|Unexpected end|unexpected end|[Cc]annot|[Ee]rror |corrupt|End-of-central|not found|File format)))"),
     ("docker", Weight.GENERAL, Category.LAUNCH, r"(?:docker: )?(?:Error response from daemon|unable to prepare context:|[Cc]annot connect to the Docker daemon)|nvidia-container-cli: "),
-    ("general", Weight.GENERAL, Category.RUNTIME, r"(?:error|fatal error|fatal|ERROR|Error|FATAL|FATAL ERROR|CRITICAL|ERR!)(?:\(\w+\))?\s?: \S"),
+    ("general", Weight.GENERAL, Category.RUNTIME, r"(?:error|fatal error|fatal|ERROR|Error|FATAL|FATAL ERROR|CRITICAL|ERR!)(?:\(\w+\))?\s?:\s{1,12}\S"),
     ("general", Weight.GENERAL, Category.RUNTIME, r"[\w./+-]{1,60}: (?:error|fatal|fatal error|ERROR|FATAL)\s?: "),
 )  # fmt: skip
 SHAPES = tuple(Shape(name, weight, category, re.compile(pattern)) for name, weight, category, pattern in _RULES)

@@ -23,22 +23,30 @@ _CONTROLS = re.compile(
 
 _TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
 _DATE = r"\d{4}[-/]\d\d[-/]\d\d"
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _PREFIX = re.compile(
     rf"(?P<time>{_DATE}[T ]{_TIME}(?:Z|[+-]\d\d:?\d\d|\sUTC)?(?:\s\d\d[OE][+ ]?)?\s?)"
     rf"|(?P<btime>\[(?:{_DATE}[T ])?{_TIME}(?:Z|[+-]\d\d:?\d\d)?(?P<tp>(?: (?:TP|DP|PP|EP|MOE_EP|ATTN_TP)\d+)*)\]\s?)"
     rf"|(?P<btime2>\[?{_TIME}\]?\s(?=\S))"
     r"|(?P<docker>\#\d{1,4}\s(?:\d{1,6}\.\d{1,3}\s)?)"
     r"|(?P<compose>[A-Za-z][\w.-]{0,60}[-_]\d{1,4}\s{1,40}\|\s)"
-    r"|(?P<rank>\[(?:rank|default|worker|tp|dp|pp|Rank|RANK|WORKER)[ _]?\d{1,5}\]:?\s?)"
+    r"|(?P<rank>\[(?:rank|default|worker|tp|dp|pp|Rank|RANK|WORKER)[ _]?\d{1,5}\]:?[ ]?)"
     r"|(?P<mpi>\[\d{1,5},\d{1,5}\]<std(?:err|out)>:\s?)"
     r"|(?P<ray>\((?:[\w:.\- ]{1,80}\s)?pid=\d+(?:,[^)]{0,80})?\)\s)"
     r"|(?P<srun>\s{0,3}\d{1,4}:\s(?=[A-Za-z/\[\s\u0080-\uffff-]))"
     r"|(?P<level>##\[\w{1,20}\]|::(?:error|warning|notice|debug)(?:\s[^:]{0,200})?::)"
     r"|(?P<gitlab>section_(?:start|end):\d+:\S{1,80}\s?)"
     r"|(?P<kernel>(?:<\d>)?\[\s{0,8}\d{1,9}\.\d{6}\]\s?)"
-    r"|(?P<syslog>[A-Z][a-z]{2}\s{1,2}\d{1,2}\s\d\d:\d\d:\d\d\s[\w.-]{1,64}\s[\w./@-]{1,64}(?:\[\d+\])?:\s)"
+    rf"|(?P<syslog>{_MONTH}\s{{1,2}}\d{{1,2}}\s{_TIME}\s[\w.-]{{1,64}}\s[\w./@-]{{1,64}}\[\d+\]:\s)"
+    rf"|(?P<syslog2>{_MONTH}\s{{1,2}}\d{{1,2}}\s{_TIME}\s[\w.-]{{0,60}}[\d-][\w.-]{{0,60}}\s[a-z][\w./@-]{{0,64}}:\s)"
+    rf"|(?P<month>(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s)?{_MONTH}\s{{1,2}}\d{{1,2}}\s{_TIME}\s(?:\d{{4}}\s)?)"
+    rf"|(?P<bamboo>(?:(?:build|error|simple|command)\t)?\d\d-{_MONTH}-\d{{4}}\s{_TIME}\s)"
+    r"|(?P<cri>std(?:out|err)\s[FP]\s)"
+    r"|(?P<pod>\[pod/[\w./-]{1,200}\]\s)"
+    r"|(?P<seconds>\[\s{0,6}\d{1,6}s\]\s)"
+    r"|(?P<step>\[(?:Step|Container|Pipeline|stage|Build)\b[^\]]{0,60}\]\s)"
 )
-_STREAMS = ("docker", "compose", "rank", "mpi", "ray", "srun", "tp")
+_STREAMS = ("docker", "compose", "rank", "mpi", "ray", "srun", "tp", "pod")
 _LOGGER = re.compile(
     rf"(?P<a>DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\s+(?:\d\d-\d\d|{_DATE})[ T]{_TIME}\s+(?:\[[^\]]{{1,120}}\]\s?)?"
     r"|(?P<b>[DIWEF])\d{4}\s\d\d:\d\d:\d\d[.\d]*\s+\d+\s[\w./<>-]{1,200}:\d+\]\s?(?:\[\d+/\d+\w*\]\s?)?"
@@ -68,8 +76,13 @@ class Line(NamedTuple):
     level: str
 
 
-def clean_line(raw: bytes) -> Line:
-    """Return the cleaned forms of one raw line (without its newline); never raises."""
+def clean_line(raw: bytes, learned: re.Pattern[str] | None = None) -> Line:
+    """Return the cleaned forms of one raw line (without its newline); never raises.
+
+    Args:
+        raw: the line.
+        learned: a prefix that `prefix.learn_prefix` found before nearly all lines of this log.
+    """
     line = raw[: MAX_LINE * 4].decode("utf-8", "replace")
     if line.startswith('{"log":"'):
         line = _unwrap(line)
@@ -79,6 +92,9 @@ def clean_line(raw: bytes) -> Line:
         line = _ESCAPES.sub("", line)
     line = _CONTROLS.sub("", line)[:MAX_LINE]
     stream, line = _strip_prefixes(line)
+    found = learned.match(line) if learned else None
+    if found:
+        stream, line = stream + "/" + found[0].strip(), line[found.end() :]
     level, body = "", line
     found = _LOGGER.match(body)
     if found:
