@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from bringup.diagnose.blocks import Candidate
+from bringup.diagnose.hints import FAR, hints, names
 from bringup.diagnose.knowledge import REFERENCE, Knowledge
 from bringup.diagnose.model import Finding
 from bringup.diagnose.rank import Scored, is_affected
@@ -78,7 +79,7 @@ def _unknown(
             title=_fill(advice.name, values),
             category=advice.category or category,
             cause=_fill(advice.cause, values),
-            fix=tuple(_fill(text, values) for text in advice.fix),
+            fix=(*(_fill(text, values) for text in advice.fix), *_from_log(advice, line, hit, item.no)),
             confidence=_UNKNOWN_ADVISED,
             url="",
             search=search_phrase(line.core),
@@ -110,6 +111,17 @@ def _advice(
             if found and kind.when in (None, category) and _is_near(kind.near, hit):
                 return kind, found
     return None
+
+
+def _from_log(advice: Advice, line: Line, hit: Hit, no: int) -> list[str]:
+    """Return what the log itself says that helps; for general advice also what the root line names."""
+    rows = [row.core for row in _rows_after(hit, no, FAR) if row.stream == hit.line.stream]
+    texts = [f"the log itself says: {text}" for text in hints(line.core, rows)]
+    command = line.core.lower().startswith("error: command")
+    named = names(line.core) if advice.pattern == ANYTHING and not command else []
+    if named:
+        texts.append(f"begin with what the line names: {', '.join(named)}")
+    return texts
 
 
 def _packages(hit: Hit, no: int) -> str:

@@ -50,10 +50,15 @@ _TRACEBACK_OR_LINK = re.compile(r"Traceback \(most|The above exception|During ha
 MESSAGE = 12
 _NESTED = "Traceback (most recent call last):"
 _COMPILERS = frozenset({"gcc", "edg", "compiler", "ptxas", "ld", "nvrtc"})
+_SAYS_NOTHING = re.compile(
+    r"process didn't exit successfully|---|network failure seems|spurious|No such file or directory \(os error 2\)$"
+)
 _LISTS = re.compile(r"\bfollowing \w+(?: \w+)?:$")
+_PASSED_ON = re.compile(r"Call to `|The build backend returned|Git operation failed|Build backend failed|client error")
 _CAUSED_BY = re.compile(r"(?:Caused by|cause):\s*(.*)")
 _HANDS_ON = re.compile(r":$|(?i:compil|codegen|build|ninja|\bcommand\b|\blink)")
 _IMPORT_ERROR = re.compile(r"(?:\w+\.)*(?:ImportError|ModuleNotFoundError|OSError: lib\S+\.so)\b")
+_SAYS = re.compile(r"(?i)\b(?:not|cannot|no|fail\w*|missing|unknown|required|removed|invalid|error|without|could)\b")
 _INSIDE_CMAKE = re.compile(
     r"(?:is not able to compile|fails with the following output|Compiling the CUDA compiler id|Output:|Compiler:"
     r"|could not be compiled|failed with the following)"
@@ -118,13 +123,15 @@ def _caused_by(hit: Hit, shape: Shape) -> Candidate:
         found = _below(hit, shape, re.compile(r"\S"), 1)
     for no, line in _follow(hit, 60):
         if wanted and line.core:
-            if not re.match(r"process didn't exit successfully|---|network failure seems|spurious", line.core):
+            if not _SAYS_NOTHING.match(line.core):
                 found.no, found.line = no, line
             found.end, wanted = no, False
             continue
         link = _CAUSED_BY.match(line.core)
         if link and link[1]:
-            found.no, found.line, found.end = no, line, no
+            found.end = no
+            if not _PASSED_ON.match(link[1]):
+                found.no, found.line = no, line
         elif link:
             wanted = True
         elif no > found.end + 12 or (line.core and classify(line.core) and found.end < no - 6):
@@ -203,6 +210,16 @@ def _link_before(hit: Hit) -> str:
     return ""
 
 
+def _say_what(found: Candidate) -> None:
+    """CMake gives names and lists between the halves of a sentence; the half that says what is wrong is the root."""
+    if not found.line.core.endswith(":") or _SAYS.search(found.line.core):
+        return
+    for no, line in _follow(found.hit, min(found.end - found.hit.no, MESSAGE)):
+        if no > found.no and _SAYS.search(line.core):
+            found.no, found.line = no, line
+            return
+
+
 def _cmake(hit: Hit, shape: Shape) -> Candidate:
     found = _alone(hit, shape)
     if not re.search(r":$", hit.line.core):
@@ -224,6 +241,7 @@ def _cmake(hit: Hit, shape: Shape) -> Candidate:
     if inner:
         inner.end = found.end
         return inner
+    _say_what(found)
     if re.match(r"Command failed|Build step for|CMake step for|Failed to \w+ ", found.line.core):
         found.weight = Weight.WRAPPER
     return found

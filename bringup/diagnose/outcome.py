@@ -33,6 +33,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"OK \(.{1,60}\)$"), _ALL),
     (re.compile(r"OK$"), frozenset({Category.RUNTIME, Category.IMPORT})),
     (re.compile(r".{0,60}(?:exit(?:ed)?(?: with)? (?:code|status):? ?0\b|Job succeeded|Finished: SUCCESS|BUILD SUCCESS)"), _ALL),
+    (re.compile(r".{0,80}Finished server process \["), frozenset({Category.RUNTIME, Category.IMPORT})),
     (re.compile(r".{0,80}(?:Application startup complete|The server is fired up and ready to roll)"), _ALL),
     (re.compile(r"(?:naming to \S+ done|writing image sha256|exporting layers .*done)"), _ALL),
 )  # fmt: skip
@@ -65,7 +66,8 @@ _PROBE_BEFORE = re.compile(
     r"|.{0,200}failed with the following output:|configure:\d+: (?:checking|gcc|cc|g\+\+)|\s*Command line: )"
 )
 _EXPECTED_BEFORE = re.compile(
-    r"Exception ignored (?:in|while)|(?:WARNING|WARN|INFO|DEBUG|Warning)\b|Ignor(?:e|ing) |.{0,80}\b(?:retrying|will retry)\b"
+    r"Exception ignored (?:in|while)|Ignor(?:e|ing) |.{0,80}\b(?:retrying|will retry)\b"
+    r"|(?:WARNING|WARN|INFO|DEBUG|Warning)\b.{0,400}(?i:error|exception|ignor|fail|unavailable|not available|skip|import|without|unable)"
 )
 _DEALT_WITH = re.compile(
     r"(?i)(?:\bwill retry\b|\bretrying\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"

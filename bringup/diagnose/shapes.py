@@ -104,12 +104,15 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     # --- Python
     ("traceback", Weight.STRONG, Category.RUNTIME, r"(?:\+ )?(?:Exception Group )?Traceback \(most recent call last\)"),
     ("interpreter", Weight.STRONG, Category.RUNTIME, r"Fatal Python error: "),
+    ("exception", Weight.GENERAL, Category.RUNTIME, r"(?:\w{1,60}\.){0,8}(?:[A-Z]\w{0,80})?(?:Error|Exception|OutOfResources|NotFound): \S"),
     ("exception", Weight.GENERAL, Category.RUNTIME, r"(?:\w{1,60}\.){0,8}[A-Z]\w{0,80}(?:Error|Exception|OutOfResources|NotFound)(?:: |:?$)"),
+    ("python", Weight.GENERAL, Category.LAUNCH, r"[\w./-]{0,200}python[\d.]*: (?:No module named|Error while finding module|can't open file|can't find '__main__')"),
+    ("cython", Weight.STRONG, Category.COMPILE, r"[\w./-]{1,200}\.pyx:\d+:\d+: \S"),
     ("usage", Weight.GENERAL, Category.LAUNCH, r"[\w./-]{1,100}(?: [\w-]{1,40}){0,3}: error: (?:argument|unrecognized|the following|ambiguous|invalid choice|too few)"),
     # --- packages
     ("resolver", Weight.STRONG, Category.INSTALL, r"(?:error: )?No solution found when resolving"),
     ("pip", Weight.NONE, Category.INSTALL, r"ERROR: pip's dependency resolver does not currently"),
-    ("pip", Weight.STRONG, Category.INSTALL, r"(?:Could not find a version that satisfies|ERROR: (?:Could not find a version|Cannot install|ResolutionImpossible|Package '|THESE PACKAGES|Could not install packages|Directory|.{0,200}not a supported wheel|Hash|In --require-hashes|Invalid|Could not open))"),
+    ("pip", Weight.STRONG, Category.INSTALL, r"(?:Could not find a version that satisfies|ERROR: (?:Could not find a version|Cannot install|ResolutionImpossible|Package '|THESE PACKAGES|Could not install packages|Directory|.{0,200}not a (?:supported|valid) wheel|Wheel '|Hash|In --require-hashes|Invalid|Could not open))"),
     ("apt", Weight.GENERAL, Category.INSTALL, r"E: \S"),
     ("npm", Weight.GENERAL, Category.INSTALL, r"npm (?:ERR!|error) "),
     # --- Rust
@@ -131,13 +134,14 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("shell", Weight.LIGHT, Category.RUNTIME, r"[\w./+-]{1,100}: (?:line \d+: |\d+: |can't open |cannot (?:access|stat|create|open|touch|remove|execute))"),
     ("loader", Weight.STRONG, Category.IMPORT, r".{0,600}(?:error while loading shared libraries|symbol lookup error|cannot open shared object file|version [`'‘]GLIBC\w*_[\d.]+['’] not found)"),
     ("git", Weight.LIGHT, Category.INSTALL, r"fatal: (?:not a git repository|No names found|[Nn]o tag|detected dubious|unsafe repository|No annotated tags)"),
-    ("git", Weight.STRONG, Category.INSTALL, r"(?:fatal|error): (?:unable to access|repository|not a git|could not read|remote|couldn't find|pathspec|patch failed|patch does not apply|clone of|reference is not|destination path|early EOF|unsafe|detected dubious|corrupt|invalid path|bad object|.{0,100}did not match any)"),
+    ("git", Weight.STRONG, Category.INSTALL, r"(?:fatal|error): (?:unable to access|'[^']{1,300}' does not appear|Could not read from remote|Remote branch|repository|not a git|could not read|remote|couldn't find|pathspec|patch failed|patch does not apply|clone of|reference is not|destination path|early EOF|unsafe|detected dubious|corrupt|invalid path|bad object|.{0,100}did not match any)"),
     ("download", Weight.GENERAL, Category.INSTALL, r"(?:curl: \(\d+\)|wget: (?:unable|.*error)|ERROR 4\d\d:|ERROR 5\d\d:|Failed to fetch)"),
     ("disk", Weight.GENERAL, Category.RUNTIME, r".{0,600}(?:No space left on device|Disk quota exceeded|Read-only file system)"),
     ("network", Weight.GENERAL, Category.INSTALL, r".{0,400}(?:Temporary failure in name resolution|Could not resolve host|Name or service not known|Network is unreachable|CERTIFICATE_VERIFY_FAILED|Connection refused|Connection timed out|No route to host)"),
     ("patch", Weight.GENERAL, Category.INSTALL, r"(?:Hunk #\d+ FAILED|\d+ out of \d+ hunks? (?:FAILED|failed)|Patch failed at |patch: \*\*\*\* )"),
     ("archive", Weight.GENERAL, Category.INSTALL, r"(?:(?:tar|gzip|bzip2|xz|unzip|zstd|cpio)(?:: [^:]{1,200})?: (?:.{0,100}(?:not in gzip format|Unexpected end|unexpected end|[Cc]annot|[Ee]rror |corrupt|End-of-central|not found|File format)))"),
     ("docker", Weight.GENERAL, Category.LAUNCH, r"(?:docker: )?(?:Error response from daemon|unable to prepare context:|[Cc]annot connect to the Docker daemon)|nvidia-container-cli: "),
+    ("rustc", Weight.STRONG, Category.COMPILE, r"error: environment variable `"),
     ("general", Weight.GENERAL, Category.RUNTIME, r"(?:error|fatal error|fatal|ERROR|Error|FATAL|FATAL ERROR|CRITICAL|ERR!)(?:\(\w+\))?\s?:\s{1,12}\S"),
     ("general", Weight.GENERAL, Category.RUNTIME, r"[\w./+-]{1,60}: (?:error|fatal|fatal error|ERROR|FATAL)\s?: "),
 )  # fmt: skip
@@ -153,7 +157,7 @@ TRIGGERS: tuple[str, ...] = (
     "error occ", "fatal", "fail", "exception", "traceback (m", "killed", "could not", "unable", "not found", "no such",
     "undefined ", "relocation ", "cannot ", "can't open", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
     "no solution", "exit ", "exited", "terminate called", "cudaerror", "nccl warn", "out of memory", "oom-", "ld:", "ld : ",
-    "curl: (", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur",
+    "curl: (", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur", ".pyx:",
 )  # fmt: skip
 # The same in other scripts; looked for only where a log is not plain ASCII.
 FOREIGN_TRIGGERS: tuple[str, ...] = ("错误", "錯誤", "エラー", "오류", "ошибка", "błąd")
