@@ -56,7 +56,7 @@ def _same(key: str, said: float, computed: float) -> Iterator[str]:
         yield f"{key}: says {said:g}, the runs make it {computed:g}"
 
 
-def collect(files: Sequence[Path], note: str) -> dict[str, Any]:
+def collect(files: Sequence[Path], note: str, name: str = "h200-levels") -> dict[str, Any]:
     """Return the result document for the verify.json of a node; of a level in several files the last one counts."""
     levels: dict[str, Any] = {}
     date = ""
@@ -68,7 +68,7 @@ def collect(files: Sequence[Path], note: str) -> dict[str, Any]:
     last = next((levels[name]["evidence"] for name in reversed(order) if levels[name]["evidence"].get("gpus")), {})
     return {
         "schema": 1,
-        "name": "h200-levels",
+        "name": name,
         "date": date,
         "machine": {"gpus": last.get("gpus", []), "note": note},
         "versions": last.get("versions", {}),
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--note", default="an H200 node without a network", help="with --write: what the machine was")
     options = parser.parse_args(argv)
     if options.write:
-        document = collect(options.files, options.note)
+        document = collect(options.files, options.note, options.write.stem)
         options.write.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         options.files = [options.write]
     worst = 0

@@ -13,6 +13,7 @@ import argparse
 import datetime as dt
 import itertools
 import json
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bringup.building.unit_history import Unit, read_units  # noqa: E402 - found through the line above
+from bringup.building.ninja_order import read_costs  # noqa: E402 - found through the line above
+from bringup.building.unit_history import Unit, read_units  # noqa: E402
 
 PAUSE_SECONDS = 60.0
 WORST = 10
@@ -66,6 +68,18 @@ def costs(units: Sequence[Unit], cores: int) -> dict[str, Any]:
     }
 
 
+def against_recorded(units: Sequence[Unit]) -> dict[str, float]:
+    """Return how many of the units have a recorded cost (recipes/units), and the median of seconds now over then."""
+    table = read_costs(ROOT / "recipes/units/pytorch.toml").units
+    known = {name: seconds for name, seconds, _ in table}
+    ratios = [
+        one.cpu / known[name]
+        for one in units
+        if one.exit == 0 and (name := one.key.rpartition("|")[2].removeprefix("source/build/")) in known
+    ]
+    return {"units": len(ratios), "median_ratio": round(statistics.median(ratios), 3)} if ratios else {}
+
+
 def node(progress: Path) -> dict[str, Any]:
     """Return what the samples tell of the whole node: its memory, and seconds by stage."""
     rows = [line.split("\t") for line in progress.read_text().splitlines()] if progress.exists() else []
@@ -104,7 +118,9 @@ def collect(out: Path) -> dict[str, Any]:
     named = dict(line.split("=", 1) for line in lines if "=" in line and " " not in line.split("=", 1)[0])
     wheels = [line.split() for line in (out / "wheels.txt").read_text().splitlines()]
     last = max(unit.start + unit.wall for unit in units)
+    facts = read(out / "facts.json")
     return {
+        "schema": 1,
         "name": "pytorch-from-source",
         "date": dt.datetime.fromtimestamp(last, tz=dt.UTC).date().isoformat(),
         "command": (out / "command.txt").read_text().strip(),
@@ -114,15 +130,18 @@ def collect(out: Path) -> dict[str, Any]:
             "os": named.get("PRETTY_NAME", "").strip('"'),
             "gpu": lines[-1],
         },
+        "versions": {"torch": facts.get("torch", ""), "cuda": "12.4.131", "gcc": "12.2"},
         "results": {
             **costs([unit for unit in units if unit.package == "pytorch"], cores),
+            "against_recorded": against_recorded([unit for unit in units if unit.package == "pytorch"]),
             "others": {name: costs([unit for unit in units if unit.package == name], cores) for name in packages},
             **node(out / "progress.tsv"),
             "wheels": {Path(row[8]).name: int(row[4]) for row in wheels if len(row) > 8},
             "attempts_exit": [line.split("\t") for line in (out / "attempts.tsv").read_text().splitlines()],
             "operators": read(out / "operators.json"),
-            "facts": read(out / "facts.json"),
+            "facts": facts,
             "all_reduce": read(out / "all_reduce.json"),
+            "verification": {level["level"]: level["status"] for level in read(out / "verify.json").get("levels", [])},
         },
     }
 
@@ -132,8 +151,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--note", action="append", default=[], help="what a reader has to know; may be repeated")
     args = parser.parse_args()
     document = collect(args.out)
+    document["results"]["notes"] = args.note
     if args.json:
         args.json.write_text(json.dumps(document, indent=1) + "\n")
     short = {key: value for key, value in document["results"].items() if isinstance(value, (int, float))}

@@ -154,8 +154,8 @@ def _session_for(
         missing_tools=missing_tools(stack, catalogue, facts=around.facts, around=user_env),
     )
     store = Store(settings.cache / "store", remote)
-    state = TargetState(layout, store)
     frozen = read_frozen(settings.bundle) if settings.bundle else None
+    state = TargetState(layout, store, built_here=frozen is None or frozen.sources)
     if frozen and settings.bundle:
         env = {**env, **node_environment(settings.bundle)}
         toolchain = frozen_toolchain(frozen, target, around, catalogue.gccs)

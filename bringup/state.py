@@ -26,9 +26,11 @@ class TargetState:
     Args:
         layout: folders of the target.
         store: wheels by fingerprint.
+        built_here: wheels come from this machine. Those of a bundle come from another one, whose headers are not here.
     """
 
-    def __init__(self, layout: Layout, store: Store) -> None:
+    def __init__(self, layout: Layout, store: Store, *, built_here: bool = True) -> None:
+        self._built_here = built_here
         self._layout = layout
         self._store = store
         self._known: dict[str, tuple[Lookup, bool]] = {}
@@ -50,7 +52,7 @@ class TargetState:
     def changed_headers(self, fingerprint: str) -> Mapping[str, str]:
         """Return the machine's headers that went into the wheels of this fingerprint and are others now."""
         entry = self._look_up(fingerprint)[0].entry
-        return self._store.changed_headers(entry) if entry else {}
+        return self._store.changed_headers(entry) if entry and self._built_here else {}
 
     def _look_up(self, fingerprint: str) -> tuple[Lookup, bool]:
         """Ask the stores once for each fingerprint."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from performance_reuse import SECTIONS
+from performance_source import table as from_source
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
@@ -123,6 +124,12 @@ def packages() -> list[str]:
     return [*lines, *rows(document["results"]["medians"], ("wall_s", "cpu_s", "peak_mb", "ratio"), "way"), ""]
 
 
+def pytorch() -> list[str]:
+    """Return the section on PyTorch from source."""
+    document = read("pytorch-from-source")
+    return [*head(document, "PyTorch 2.6.0 and its stack from source on 64 cores"), *from_source(document["results"])]
+
+
 def kills() -> list[str]:
     """Return the section on builds whose processes are killed."""
     document = read("random-kills")
@@ -139,7 +146,7 @@ def page() -> str:
     """Return the page."""
     lines = ["# Performance", "", "Made by scripts/generate_performance.py from benchmarks/results; do not edit.", ""]
     sections = (
-        ("h200-levels", levels), ("build-kernels", main_job), ("diagnose", diagnose), ("launcher-overhead", launcher),
+        ("h200-levels", levels), ("build-kernels", main_job), ("pytorch-from-source", pytorch), ("diagnose", diagnose), ("launcher-overhead", launcher),
         ("memory-admission", memory), ("packages-parallel", packages), ("random-kills", kills),
     )  # fmt: skip
     for name, section in sections:

@@ -206,3 +206,32 @@ def test_the_checker_sees_what_is_wrong(tmp_path):
     assert [problem.partition(": ")[0] for problem in problems if problem] == [
         f"user.py:{line}" for line in (1, 4, 5, 7, 11, 12, 14)
     ]
+
+
+# --- the registry stack: SGLang 0.4.6.post1 with FlashInfer 0.2.5 ---------------------------------------------------
+
+OLD_SGLANG = ("sglang", "0.4.6.post1", "2ff518d7103efd9bd345d8e434b96bb152920738989ab007bd9771e758726a93")
+ATTENTION = "sglang/srt/layers/attention"
+
+
+def plan_arguments(path: Path) -> set[int]:
+    """Return how many arguments compiled modules are planned with: `self._cached_module.plan(...)` in one file."""
+    calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    found = {len(call.args) for call in calls if "_cached_module.plan" in ast.unparse(call.func)}
+    assert found
+    return found
+
+
+@pytest.mark.network
+def test_modules_are_planned_as_flashinfer_0_2_5_plans_them(request, tmp_path):
+    cache = DownloadCache(request.config.cache.mkdir("bringup-downloads"))
+    recipe = tomllib.loads((ROOT / "recipes/flashinfer.toml").read_text())
+    (pin,) = (one["sources"]["sdist"]["sha256"] for one in recipe["versions"] if one["version"] == "0.2.5")
+    unpack_archive(fetch_index_file(*OLD_SGLANG, cache), tmp_path / "sglang")
+    unpack_archive(fetch_index_file("flashinfer-python", "0.2.5", pin, cache), tmp_path / "flashinfer")
+    folder, library = tmp_path / "sglang" / ATTENTION, tmp_path / "flashinfer/flashinfer"
+    wanted = {"flashinfer_backend.py": library / "decode.py", "flashinfer_mla_backend.py": library / "mla.py"}
+    assert all(not plan_arguments(folder / name) <= plan_arguments(theirs) for name, theirs in wanted.items())
+    for patch in sorted((ROOT / "patches/sglang/0.4.6.post1").glob("*.patch")):
+        git_apply(tmp_path / "sglang", patch)
+    assert all(plan_arguments(folder / name) <= plan_arguments(theirs) for name, theirs in wanted.items())

@@ -17,7 +17,7 @@ from bringup.housekeeping import clean, collect, parse_size
 from bringup.model.plan import Decision, Phase, Step
 from bringup.state import TargetState
 from bringup.store import Store
-from bringup.system.fs import mark_used
+from bringup.system.fs import mark_used, sha256_of
 from bringup.system.layout import Layout, default_cache
 from bringup.system.leases import lease, leased
 from bringup.system.runlock import run_lock
@@ -67,6 +67,27 @@ def test_wheels_and_last_build_come_from_the_store(state: TargetState, tmp_path:
     state = TargetState(state._layout, store)  # a state is that of one plan
     assert state.wheel("ab" + "0" * 30) == (True, "")
     assert state.last_build("alpha") == ({"d": "2026-01-02"}, 2.0)
+
+
+def test_other_headers_of_this_machine_count_for_what_was_built_here_alone(state: TargetState, tmp_path: Path):
+    header = tmp_path / "stdio.h"
+    header.write_text("1")
+    (tmp_path / "alpha.whl").write_bytes(b"x")
+    store, key = Store(tmp_path / "cache/store"), "ab" + "0" * 30
+    outside = {str(header): sha256_of(header)}
+    store.add(
+        key,
+        package="alpha",
+        version="1",
+        wheels=[tmp_path / "alpha.whl"],
+        inputs={},
+        seconds=2,
+        date="2026-01-01",
+        outside=outside,
+    )
+    header.write_text("another C library's")
+    assert TargetState(state._layout, store).changed_headers(key) == {str(header): sha256_of(header)}
+    assert TargetState(state._layout, store, built_here=False).changed_headers(key) == {}
 
 
 # --- clean --------------------------------------------------------------------------------------------------------
