@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Seconds between two progress lines of one step where the output is not a terminal.
 QUIET_SECONDS = 20.0
+# Names of running units in a progress line.
+SHOWN = 3
 # Columns that a table at the end may take; a word longer than that, as a path, stands whole.
 WIDTH = 100
 COMMAND = re.compile(r"(?<![\w./-])invoke (?=[a-z])")
@@ -144,7 +146,9 @@ def progress_text(progress: Progress) -> str:
     if progress.total:
         parts.append(f"{progress.done}/{progress.total}")
     if progress.now:
-        parts.append(progress.now)
+        running = progress.now.split(", ")  # on many cores there are dozens
+        more = f" and {len(running) - SHOWN} more" if len(running) > SHOWN else ""
+        parts.append(", ".join(running[:SHOWN]) + more)
     text = " ".join(parts)
     if progress.eta_seconds is not None:
         text += f", about {duration(progress.eta_seconds)} left"

@@ -146,7 +146,8 @@ def page() -> str:
     """Return the page."""
     lines = ["# Performance", "", "Made by scripts/generate_performance.py from benchmarks/results; do not edit.", ""]
     sections = (
-        ("h200-levels", levels), ("build-kernels", main_job), ("pytorch-from-source", pytorch), ("diagnose", diagnose), ("launcher-overhead", launcher),
+        ("h200-levels", levels), ("build-kernels", main_job), ("pytorch-from-source", pytorch), ("diagnose", diagnose),
+        ("launcher-overhead", launcher),
         ("memory-admission", memory), ("packages-parallel", packages), ("random-kills", kills),
     )  # fmt: skip
     for name, section in sections:

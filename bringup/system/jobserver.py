@@ -59,7 +59,7 @@ class JobServer:
         self._say = say
         self._end = os.open(self.pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._ledger = Ledger(tokens=control.jobs - 1)
-        self._told: set[int] = set()
+        self._told: set[tuple[str, str]] = set()
         self._counts = can_count()
         self._stop = threading.Event()
         self._put(control.jobs - 1)
@@ -129,11 +129,13 @@ class JobServer:
             change_debt(self.table, -more)
 
     def _check(self, client: Client) -> None:
-        if client.takes_part or client.children < 2 or client.age < PATIENCE or client.pid in self._told:
+        if client.takes_part or client.children < 2 or client.age < PATIENCE:
             return
-        self._told.add(client.pid)
         flag = f"{client.jobs_flag} on its command line switches that off" if client.jobs_flag else ""
         why = flag or "it did not open the pipe: too old for one, or without MAKEFLAGS"
+        if (client.name, why) in self._told:  # a build system may start many of them
+            return
+        self._told.add((client.name, why))
         self._say(f"{client.name} (process {client.pid}) does not take part in the job budget ({why})")
 
     def _put(self, count: int) -> None:

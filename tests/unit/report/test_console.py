@@ -54,6 +54,11 @@ def test_progress_in_words(progress: Progress, text: str):
     assert progress_text(progress) == text
 
 
+def test_of_many_running_units_a_few_are_named():
+    text = progress_text(Progress(done=2, total=33, now=", ".join(f"unit{n}" for n in range(30))))
+    assert text == "2/33 unit0, unit1, unit2 and 27 more"
+
+
 def test_lines_without_a_terminal():
     out = io.StringIO()
     console = Console(out)
