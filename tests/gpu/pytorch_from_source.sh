@@ -39,7 +39,7 @@ collect() { # small files only
         [ ! -f "$log" ] || tail -c 400000 "$log" >"$out/logs/$(basename "$log")"
     done
     for name in units.jsonl trace.json verify.json plan.json; do
-        for file in "$dest"/build/*/$name; do [ ! -f "$file" ] || cp "$file" "$out/"; done
+        for file in "$dest"/build/*/"$name"; do [ ! -f "$file" ] || cp "$file" "$out/"; done
     done
     for folder in "$dest"/build/*/records; do [ ! -d "$folder" ] || cp -R "$folder" "$out/"; done
     find "$dest" -name '*.whl' -path '*store*' -exec ls -l {} + >"$out/wheels.txt" 2>/dev/null
