@@ -12,7 +12,7 @@ from collections import Counter
 from bringup.diagnose.text import clean_line
 
 SAMPLE = 64 << 10
-FEWEST = 5
+FEWEST = 3
 SHARE = 0.85
 
 _HEAD = re.compile(

@@ -33,7 +33,7 @@ _PREFIX = re.compile(
     r"|(?P<rank>\[(?:rank|default|worker|tp|dp|pp|Rank|RANK|WORKER)[ _]?\d{1,5}\]:?[ ]?)"
     r"|(?P<mpi>\[\d{1,5},\d{1,5}\]<std(?:err|out)>:\s?)"
     r"|(?P<ray>\((?:[\w:.\- ]{1,80}\s)?pid=\d+(?:,[^)]{0,80})?\)\s)"
-    r"|(?P<srun>\s{0,3}\d{1,4}:\s(?=[A-Za-z/\[\s\u0080-\uffff-]))"
+    r"|(?P<srun>\s{0,3}\d{1,4}:\s(?=[A-Za-z/\[\s\u0080-\uffff#<(\d'\"*=+.-]))"
     r"|(?P<level>##\[\w{1,20}\]|::(?:error|warning|notice|debug)(?:\s[^:]{0,200})?::)"
     r"|(?P<gitlab>section_(?:start|end):\d+:\S{1,80}\s?)"
     r"|(?P<kernel>(?:<\d>)?\[\s{0,8}\d{1,9}\.\d{6}\]\s?)"

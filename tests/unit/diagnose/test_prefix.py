@@ -53,7 +53,7 @@ def test_words_that_speak_are_no_prefixes(row: str) -> None:
 
 
 def test_few_lines_teach_nothing() -> None:
-    assert learn_prefix(b"node1: a\n" * 3) is None
+    assert learn_prefix(b"node1: a\n" * 2) is None
 
 
 PLAIN = {
