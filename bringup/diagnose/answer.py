@@ -36,6 +36,7 @@ _CAPTURE = re.compile(r"Capture cuda graph|cuda_graph_runner|CUDAGraph|capture_b
 _PIP = re.compile(
     r"pip/_(?:internal|vendor)|_in_process|Building wheel|Getting requirements to build|pip-build-env|build_meta"
     r"|Preparing metadata|Collecting \S|Failed to build `|uv pip|Resolved \d+ package"
+    r"|Using (?:CPython|Python) \d|Creating virtual environment at|`uv \w+`|uv\.lock|`pyproject\.toml`"
 )
 
 

@@ -119,6 +119,8 @@ def _caused_by(hit: Hit, shape: Shape) -> Candidate:
     """Read a chain of `Caused by:`; the last is the innermost. Of a list below a heading the first line is the root."""
     found = _alone(hit, shape)
     wanted = False
+    if hit.line.core.startswith("error: failed to select a version"):
+        return _below(hit, shape, re.compile(r"(?:the )?package `.{1,300} (?:but|depends on|is locked)"), 6)
     if _LISTS.search(hit.line.core):
         found = _below(hit, shape, re.compile(r"\S"), 1)
     for no, line in _follow(hit, 60):

@@ -131,7 +131,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
     ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./-]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|unbound variable|Kommando nicht gefunden|commande introuvable)"),
-    ("shell", Weight.LIGHT, Category.RUNTIME, r"[\w./+-]{1,100}: (?:line \d+: |\d+: |can't open |cannot (?:access|stat|create|open|touch|remove|execute))"),
+    ("shell", Weight.LIGHT, Category.RUNTIME, r"[\w./+-]{1,100}: (?:line \d+: |\d+: |can't open |cd: can't cd to|cannot (?:access|stat|create|open|touch|remove|execute))"),
     ("loader", Weight.STRONG, Category.IMPORT, r".{0,600}(?:error while loading shared libraries|symbol lookup error|cannot open shared object file|version [`'‘]GLIBC\w*_[\d.]+['’] not found)"),
     ("git", Weight.LIGHT, Category.INSTALL, r"fatal: (?:not a git repository|No names found|[Nn]o tag|detected dubious|unsafe repository|No annotated tags)"),
     ("git", Weight.STRONG, Category.INSTALL, r"(?:fatal|error): (?:unable to access|'[^']{1,300}' does not appear|Could not read from remote|Remote branch|repository|not a git|could not read|remote|couldn't find|pathspec|patch failed|patch does not apply|clone of|reference is not|destination path|early EOF|unsafe|detected dubious|corrupt|invalid path|bad object|.{0,100}did not match any)"),
@@ -155,7 +155,7 @@ _ANY = re.compile("|".join(f"(?P<s{number}>{shape.pattern.pattern})" for number,
 TRIGGERS: tuple[str, ...] = (
     "error:", "error  ", "error[e", "error #", "error\x1b", "error at ", "error in ", "error resp", "error (dev)",
     "error occ", "fatal", "fail", "exception", "traceback (m", "killed", "could not", "unable", "not found", "no such",
-    "undefined ", "relocation ", "cannot ", "can't open", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
+    "undefined ", "relocation ", "cannot ", "can't ", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
     "no solution", "exit ", "exited", "terminate called", "cudaerror", "nccl warn", "out of memory", "oom-", "ld:", "ld : ",
     "curl: (", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur", ".pyx:",
 )  # fmt: skip
