@@ -162,12 +162,13 @@ def frozen_toolchain(frozen: Frozen, target: Target, around: Surroundings, gccs:
 
 
 def node_environment(bundle: Path) -> dict[str, str]:
-    """Return the variables that make uv take wheels from an installed bundle and from nowhere else."""
-    return {
-        "UV_FIND_LINKS": str(bundle / "wheels"),
-        "UV_NO_INDEX": "1",
-        "UV_CACHE_DIR": str(bundle / "cache/uv"),
-    }
+    """Return the variables that make uv take wheels from an installed bundle and from nowhere else.
+
+    The bundle's wheels are removed once the environment is made, and uv refuses a folder that is not there.
+    """
+    wheels = bundle / "wheels"
+    links = {"UV_FIND_LINKS": str(wheels)} if wheels.is_dir() else {}
+    return {**links, "UV_NO_INDEX": "1", "UV_CACHE_DIR": str(bundle / "cache/uv")}
 
 
 def missing_tools(stack: Stack, catalogue: Catalogue, *, facts: FactCache, around: Mapping[str, str]) -> dict[str, str]:

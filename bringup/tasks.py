@@ -40,6 +40,7 @@ REPORT = {
     "command": ("", "command that fails; that of the log without it"),
     "output": ("", "file to write; the terminal without it"),
 }
+INSTALL = {"harvest": ("", "wheel of `verify --harvest` to add to the environment that is installed")}
 BUNDLE = {
     "output": ("", "folder to write; GPU.bundle/ here without it"),
     "part-size": ("60M", "largest size of a part"),
@@ -88,8 +89,10 @@ def prepare(flags: Flags) -> int | None:
 
 def install(flags: Flags) -> int | None:
     """Everything up to the target environment, without verifying it."""
-    from bringup.commands import pipeline
+    from bringup.commands import keeping, pipeline
 
+    if flags["harvest"]:
+        return keeping.install_harvest(request_from(flags), settings_from(flags), flags["harvest"])
     return pipeline.phase(request_from(flags), settings_from(flags), "install")
 
 
@@ -254,7 +257,7 @@ TASKS: dict[str, Task] = {
         Task.of(fetch, TARGET, RUN),
         Task.of(patch, TARGET, RUN),
         Task.of(prepare, TARGET, RUN),
-        Task.of(install, TARGET, RUN),
+        Task.of(install, TARGET, INSTALL, RUN),
         Task.of(verify, {**TARGET, "gpu": ("", TARGET["gpu"][1])}, LEVELS, JSON, DEBUG),
         Task.of(lock, STACK, DATA, DEBUG),
         Task.of(diagnose, LOGS, ABOUT, BUILD_DIR, JSON, DEBUG),

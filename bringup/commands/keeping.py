@@ -47,6 +47,27 @@ def bundle(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
     return None
 
 
+def install_harvest(request: Request, settings: Settings, name: str) -> int | None:
+    """Put what another node compiled into an environment that is installed here."""
+    from bringup.engine import take_ready_tools
+    from bringup.harvest import lay_harvest, take_along
+    from bringup.report import Silent, as_typed
+    from bringup.session import open_session
+    from bringup.system.runlock import run_lock
+    from bringup.verification import installed_step
+
+    wheel = _wheel_of(name)
+    session = open_session(request, settings, Silent())
+    step, ctx = installed_step(session), session.context
+    with run_lock(ctx.layout.root):
+        take_ready_tools(ctx)
+        if wheel:
+            lay_harvest(step, ctx, take_along(ctx, wheel))
+    print(f"{Path(name).name} is installed in {ctx.layout.env}")
+    print(as_typed("  next: invoke verify --level static --level sglang"))
+    return None
+
+
 def _wheel_of(name: str) -> Path | None:
     path = Path(name).absolute() if name else None
     if path and not path.is_file():

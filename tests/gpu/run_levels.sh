@@ -1,26 +1,30 @@
 #!/bin/sh
 # Everything that verification has to show on a node, without a network, with one command:
-#     sh tests/gpu/run_levels.sh ROOT OUT [--part verify|faults|tp] [--files FOLDER]
+#     sh tests/gpu/run_levels.sh ROOT OUT [--part verify|faults|tp|starts|harvest] [--files FOLDER] [--other ROOT]
 # ROOT is an installed bundle, OUT gets small files. Parts, all of them without --part:
 #   verify   every level as installed, on a fresh home folder; once more, with warm caches, if that fails
 #   faults   tests/gpu/faults.py; --files names the folder of the faulty libraries
 #   tp       level sglang over two GPUs, where there are two
+#   starts   benchmarks/h200_start.py: seconds to a ready engine, cold, prebuilt and warm
+#   harvest  what Triton compiles when it finds nothing, packed as a wheel; with --other installed in that one, whose
+#            own entries are put aside, and verified there on a fresh home folder
 # A part that is done (OUT/PART.done) is left out when the command is repeated. OUT/progress.log has a line a step.
 # Ends with 0 if everything was as expected, 9 if not, 2 on wrong use.
 # shellcheck disable=SC2329 # the parts are called by name
 set -u
 usage() {
-    echo "usage: sh $0 ROOT OUT [--part verify|faults|tp] [--files FOLDER]" >&2
+    echo "usage: sh $0 ROOT OUT [--part verify|faults|tp|starts|harvest] [--files FOLDER] [--other ROOT]" >&2
     exit 2
 }
 [ $# -ge 2 ] || usage
-root=$1 out=$2 parts="verify faults tp" files=
+root=$1 out=$2 parts="verify faults tp starts harvest" files="" other=""
 shift 2
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || usage
     case $1 in
-    --part) case $2 in verify | faults | tp) parts=$2 ;; *) usage ;; esac ;;
+    --part) case $2 in verify | faults | tp | starts | harvest) parts=$2 ;; *) usage ;; esac ;;
     --files) files=$2 ;;
+    --other) other=$2 ;;
     *) usage ;;
     esac
     shift 2
@@ -72,6 +76,27 @@ part_tp() {
     # nothing builds that ahead: the first run may name that and nothing else, the second must compile nothing.
     # No --harvest here: it would install its wheel over the one for a single GPU.
     step tp2-first --level sglang --tp 2 || step tp2 --level sglang --tp 2
+}
+part_starts() {
+    home=$target/home-of-starts
+    mkdir -p "$home"
+    HOME=$home "$target/env/bin/python" "$here/../../benchmarks/h200_start.py" --out "$out/h200-start.json" >"$out/starts.log" 2>&1
+}
+part_harvest() {
+    fresh_home harvest
+    step harvest --level sglang --harvest --set-env TRITON_CACHE_MANAGER=triton.runtime.cache:FileCacheManager
+    cp "$target"/wheels/bringup_harvest-*.whl "$out/" || return 1
+    [ -n "$other" ] || { say "harvest: not tried elsewhere, --other ROOT is missing"; return 0; }
+    index=$(echo "$other"/build/*/env/lib/python3.*/site-packages/sglang_jit_cache/triton/index.json)
+    mv "$index" "$index.aside"
+    fresh_home other
+    "$other/bin/bringup" install --harvest "$out"/bringup_harvest-*.whl >"$out/harvest-other.log" 2>&1 &&
+        HOME=$home TMPDIR=$home/tmp "$other/bin/bringup" verify --level sglang >>"$out/harvest-other.log" 2>&1
+    code=$?
+    say "harvest in the other installation: exit $code"
+    cp "$other"/build/*/verify.json "$out/harvest-other.json"
+    mv "$index.aside" "$index"
+    return "$code"
 }
 
 for part in $parts; do

@@ -29,6 +29,12 @@ from helpers.sdists import local_recipe
 
 from bringup.config.catalogue import load_catalogue
 from bringup.formats.wheel import make_wheel
+from bringup.harvest import what_it_fits
+from bringup.harvest_pack import pack
+from bringup.model.plan import Request
+from bringup.report import Silent
+from bringup.session import open_session
+from bringup.system.layout import Settings
 
 PYTHON311 = next((path for name in ("python3.11",) if (path := shutil.which(name))), None)
 pytestmark = [
@@ -192,9 +198,34 @@ def test_a_bundle_with_everything_installs_and_verifies(site: Site, tmp_path: Pa
         assert "no GPU is visible here" in call(0, dest / "bin/bringup", "verify", "--level", "torch")
         assert "is required and is SKIPPED" in call(9, dest / "bin/bringup", "verify", "--require", "torch")
     assert not (dest / "wheels").exists()
+    check_harvest_of_another_node(site, dest, tmp_path)
     moved = dest.with_name("moved")
     dest.rename(moved)
     assert "was moved from" in call(8, moved / "bin/bringup", "verify")
+
+
+def check_harvest_of_another_node(site: Site, dest: Path, tmp_path: Path) -> None:
+    """Install what another node compiled; what was compiled for something else is refused and changes nothing."""
+    settings = Settings(data=site.program.data, build=dest / "build", cache=dest / "cache", bundle=dest)
+    facts = what_it_fits(open_session(Request(gpu="h200", stack=STACK), settings, Silent()).context)
+    (tmp_path / "manager.py").touch()
+    entry = tmp_path / "harvest/graph/triton/KEY/kernel.cubin"
+    entry.parent.mkdir(parents=True)
+    entry.write_bytes(b"machine code")
+    items = [{"cache": "triton", "name": "kernel", "files": ["KEY/kernel.cubin"]}]
+    (tmp_path / "harvest/graph/manifest.json").write_text(json.dumps({"items": items}))
+    for name, fits in (("other", facts | {"gpu": "sm_100a"}), ("same", facts)):
+        made = pack(
+            tmp_path / "harvest", into=tmp_path / name, installed=tmp_path / "none", facts=fits,
+            manager=tmp_path / "manager.py",
+        )  # fmt: skip
+        assert made.wheel
+        code, text = (9, "does not fit") if name == "other" else (0, "is installed in")
+        assert text in call(code, dest / "bin/bringup", "install", "--harvest", made.wheel)
+        call(0, dest / "bin/bringup", "verify", "--level", "static")
+        found = static_level(dest).get("static.harvest")
+        assert (found is not None and found["status"] == "OK") == (name == "same")
+    assert "no such file" in call(2, dest / "bin/bringup", "install", "--harvest", tmp_path / "none.whl")
 
 
 def test_the_nodes_torch_is_used_recorded_and_watched(without: Path, node: tuple[Path, Path], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The command for a node, with a stand-in for bringup: parts, what is kept, and going on where it stopped."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -60,6 +61,29 @@ def test_a_failure_is_tried_again_with_warm_caches(root):
 
 def test_faults_want_their_files(root):
     assert "--files FOLDER is missing" in run(root, 9, "--part", "faults")
+
+
+def installation(folder: Path) -> Path:
+    triton = folder / "build/t/env/lib/python3.11/site-packages/sglang_jit_cache/triton"
+    triton.mkdir(parents=True)
+    (triton / "index.json").write_text("own entries")
+    (folder / "build/t/wheels").mkdir(parents=True)
+    (folder / "build/t/wheels/bringup_harvest-1-py3-none-any.whl").touch()
+    return triton / "index.json"
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_harvest_is_tried_in_the_other_installation(root, broken):
+    installation(root)
+    other = root.with_name("other")
+    shutil.copytree(root, other)
+    if broken:
+        (other / "bin/bringup.broken").touch()
+    text = run(root, 9 if broken else 0, "--part", "harvest", "--other", str(other))
+    assert f"harvest in the other installation: exit {9 if broken else 0}" in text
+    assert (other / "build/t/env/lib/python3.11/site-packages/sglang_jit_cache/triton/index.json").exists()
+    assert "--harvest" in asked(root)[0]
+    assert [line.split()[0] for line in asked(other)] == (["install"] if broken else ["install", "verify"])
 
 
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="this machine has GPUs")
