@@ -18,7 +18,7 @@ from bringup.store import Store
 from bringup.system.downloads import DownloadCache
 from bringup.system.layout import Layout
 from bringup.toolchain.host_compiler import Gcc
-from bringup.toolchain.python import Interpreter
+from bringup.toolchain.interpreter import Interpreter
 from bringup.toolchain.toolkit import Toolkit
 
 if TYPE_CHECKING:  # a plan starts no program and no job server

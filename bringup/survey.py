@@ -20,8 +20,9 @@ from bringup.toolchain.assemble import whole
 from bringup.toolchain.cuda_system import find_system
 from bringup.toolchain.facts import FactCache
 from bringup.toolchain.host_compiler import find_gcc
+from bringup.toolchain.interpreter import PythonPlaces, python_identity
 from bringup.toolchain.programs import find_program
-from bringup.toolchain.python import PythonPlaces, provide_python, python_identity
+from bringup.toolchain.python import provide_python
 from bringup.toolchain.toolkit import Provider, gcc_identity, plan_identity
 
 MIB = 1 << 20

@@ -36,7 +36,7 @@ from bringup.system.fs import free_bytes, remove_tree, storage_errors, write_ato
 from bringup.system.pypi_wheels import PinnedProject, locate_wheels, target_tags
 from bringup.system.runlock import run_lock
 from bringup.toolchain.facts import FactCache
-from bringup.toolchain.python import PythonPlaces
+from bringup.toolchain.interpreter import PythonPlaces
 from bringup.toolchain.python_debs import unpacked_python
 
 MIB = 1 << 20

@@ -21,8 +21,9 @@ from bringup.survey import pick_gcc
 from bringup.system.downloads import DownloadCache
 from bringup.toolchain.cuda_system import COMPILERS, find_system, header_version, nvcc_version
 from bringup.toolchain.host_compiler import SYSTEM_PATH, find_gcc
+from bringup.toolchain.interpreter import PythonPlaces
 from bringup.toolchain.programs import FoundProgram, find_program
-from bringup.toolchain.python import PythonPlaces, provide_python
+from bringup.toolchain.python import provide_python
 
 NAMED = ("CUDA_HOME", "CUDA_PATH")
 LIBRARY_FOLDERS = ("lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib")

@@ -15,7 +15,8 @@ from bringup.toolchain.cuda import Provider, provide_cuda
 from bringup.toolchain.facts import FactCache
 from bringup.toolchain.gcc_debs import provide_gcc
 from bringup.toolchain.host_compiler import find_gcc
-from bringup.toolchain.python import PythonPlaces, provide_python
+from bringup.toolchain.interpreter import PythonPlaces
+from bringup.toolchain.python import provide_python
 
 
 def python(step: Step, ctx: Context) -> Outcome:

@@ -10,7 +10,7 @@ from bringup.system.host import require_glibc
 from bringup.toolchain.assemble import assemble, merge
 from bringup.toolchain.debs import remove_dangling, unpack_debs
 from bringup.toolchain.elf_rpath import set_rpath
-from bringup.toolchain.python import Interpreter, PythonPlaces, python_debs, python_identity
+from bringup.toolchain.interpreter import Interpreter, PythonPlaces, python_debs, python_identity
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 

@@ -22,7 +22,7 @@ import token_rule  # noqa: E402
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # other packages warn, here it is theirs
 
-TINY = small_llama.Shape(
+TINY = llama_step.Shape(
     layers=2, hidden=256, heads=4, kv_heads=2, head_dim=64, intermediate=512, vocab=4096, positions=256
 )
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

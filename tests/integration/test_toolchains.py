@@ -21,8 +21,9 @@ from bringup.toolchain.elf_rpath import set_rpath
 from bringup.toolchain.facts import FactCache
 from bringup.toolchain.gcc_debs import provide_gcc
 from bringup.toolchain.host_compiler import Gcc, find_gcc
+from bringup.toolchain.interpreter import PythonPlaces
 from bringup.toolchain.links import link_tools
-from bringup.toolchain.python import PythonPlaces, provide_python
+from bringup.toolchain.python import provide_python
 from bringup.toolchain.toolkit import Toolkit
 
 pytestmark = [pytest.mark.network, pytest.mark.compile]

@@ -33,7 +33,7 @@ else:
 class PagedDecode:
     """A paged cache and FlashInfer's decode wrapper over it, usable inside a CUDA graph."""
 
-    def __init__(self, flashinfer: Any, shape: small_llama.Shape, *, tensor_cores: bool) -> None:
+    def __init__(self, flashinfer: Any, shape: llama_step.Shape, *, tensor_cores: bool) -> None:
         batch, pages = torch_level.BATCH, -(-torch_level.STEPS // kernels.PAGE)
         self._shape = shape
         size = (shape.layers, batch * pages, 2, kernels.PAGE, shape.kv_heads, shape.head_dim)
@@ -96,7 +96,7 @@ def guarded(result: level_io.Result, name: str, body: Callable[[], None], *, req
 
 def graphs(result: level_io.Result, flashinfer: Any) -> None:
     """The captured llama step with each of the two decode kernels."""
-    shape = small_llama.Shape()
+    shape = llama_step.Shape()
     weights = small_llama.random_weights(shape, 1234)
     model = llama_step.load(shape, weights, device="cuda", dtype=torch.bfloat16)
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch  # type: ignore[import-not-found]
 
 if TYPE_CHECKING:
-    from bringup.verify.levels import prompt_file, small_llama, token_rule
+    from bringup.verify.levels import llama_step, prompt_file, small_llama, token_rule
 else:
+    import llama_step
     import prompt_file
     import small_llama
     import token_rule
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     torch.backends.cudnn.allow_tf32 = False
     made: dict[str, Any] = {}
     if options.make:
-        made = small_llama.write(options.model, shape=small_llama.Shape(), tokens=options.tokens, device=device)
+        made = small_llama.write(options.model, shape=llama_step.Shape(), tokens=options.tokens, device=device)
         starts = made.pop("prompts")
     else:
         starts = prompt_file.load(options.prompts, options.model, options.tokens)

@@ -8,28 +8,65 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch  # type: ignore[import-not-found]
-
-if TYPE_CHECKING:
-    from bringup.verify.levels import small_llama
 
 Attend = Callable[[int, Any, Any, Any, Any], Any]
 """(layer, query [B,H,D], key [B,KV,D], value [B,KV,D], positions [B]) -> output [B,H,D]; stores key and value first."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Sizes of a llama; the defaults are the ones that the prebuilt kernels of the stack cover."""
+
+    layers: int = 4
+    hidden: int = 1024
+    heads: int = 8
+    kv_heads: int = 2
+    head_dim: int = 128
+    intermediate: int = 2816
+    vocab: int = 32000
+    positions: int = 8192
+    theta: float = 10000.0
+    eps: float = 1e-5
+
+    def config(self) -> dict[str, Any]:
+        """The checkpoint's config.json, with the names that transformers and SGLang share."""
+        return {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_size": self.hidden,
+            "intermediate_size": self.intermediate,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "vocab_size": self.vocab,
+            "max_position_embeddings": self.positions,
+            "rope_theta": self.theta,
+            "rms_norm_eps": self.eps,
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "mlp_bias": False,
+            "tie_word_embeddings": False,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "torch_dtype": "bfloat16",
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Llama:
     """Weights on one device in one dtype, by checkpoint name, with the rotation's tables in float32."""
 
-    shape: small_llama.Shape
+    shape: Shape
     weights: dict[str, Any]
     cos: Any
     sin: Any
 
 
-def load(shape: small_llama.Shape, weights: dict[str, Any], *, device: str, dtype: Any) -> Llama:
+def load(shape: Shape, weights: dict[str, Any], *, device: str, dtype: Any) -> Llama:
     """Put `weights` on `device` as `dtype` and compute the rotation's tables."""
     half = shape.head_dim // 2
     frequency = shape.theta ** (-torch.arange(half, dtype=torch.float64) / half)
@@ -53,7 +90,7 @@ def rotate(x: Any, cos: Any, sin: Any) -> Any:
 class DenseCache:
     """Keys and values of a batch, [layers,B,positions,KV,D]; attention over it in plain PyTorch."""
 
-    def __init__(self, shape: small_llama.Shape, *, batch: int, length: int, device: str, dtype: Any) -> None:
+    def __init__(self, shape: Shape, *, batch: int, length: int, device: str, dtype: Any) -> None:
         size = (shape.layers, batch, length, shape.kv_heads, shape.head_dim)
         self.keys = torch.zeros(size, device=device, dtype=dtype)
         self.values = torch.zeros(size, device=device, dtype=dtype)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,47 +32,7 @@ RESIDUAL_GAIN = 1.5
 """Gain of the output and down projections: layers together outweigh the token's own embedding."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """Sizes of a llama; the defaults are the ones that the prebuilt kernels of the stack cover."""
-
-    layers: int = 4
-    hidden: int = 1024
-    heads: int = 8
-    kv_heads: int = 2
-    head_dim: int = 128
-    intermediate: int = 2816
-    vocab: int = 32000
-    positions: int = 8192
-    theta: float = 10000.0
-    eps: float = 1e-5
-
-    def config(self) -> dict[str, Any]:
-        """The checkpoint's config.json, with the names that transformers and SGLang share."""
-        return {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
-            "hidden_size": self.hidden,
-            "intermediate_size": self.intermediate,
-            "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads,
-            "num_key_value_heads": self.kv_heads,
-            "head_dim": self.head_dim,
-            "vocab_size": self.vocab,
-            "max_position_embeddings": self.positions,
-            "rope_theta": self.theta,
-            "rms_norm_eps": self.eps,
-            "hidden_act": "silu",
-            "attention_bias": False,
-            "mlp_bias": False,
-            "tie_word_embeddings": False,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-            "torch_dtype": "bfloat16",
-        }
-
-
-def random_weights(shape: Shape, seed: int) -> dict[str, Any]:
+def random_weights(shape: llama_step.Shape, seed: int) -> dict[str, Any]:
     """Seeded weights by checkpoint name, float32 on the CPU, already rounded to bf16 values."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -106,7 +65,7 @@ def random_weights(shape: Shape, seed: int) -> dict[str, Any]:
     return weights
 
 
-def prompts(shape: Shape, *, count: int = 16, seed: int = 7) -> list[list[int]]:
+def prompts(shape: llama_step.Shape, *, count: int = 16, seed: int = 7) -> list[list[int]]:
     """Seeded prompts of different lengths, 5 to 140 tokens, each beginning with the model's first token."""
     generator = torch.Generator().manual_seed(seed)
     lengths = [5 + 9 * number for number in range(count)]
@@ -176,7 +135,9 @@ def widen_margins(model: llama_step.Llama, tokens: Any, states: Any, *, passes: 
     return short
 
 
-def write(folder: Path, *, shape: Shape, seed: int = 1234, tokens: int = 64, device: str = "cpu") -> dict[str, Any]:
+def write(
+    folder: Path, *, shape: llama_step.Shape, seed: int = 1234, tokens: int = 64, device: str = "cpu"
+) -> dict[str, Any]:
     """Write config.json and model.safetensors (bf16) to `folder`.
 
     Returns:

@@ -165,7 +165,7 @@ def digests(rows: Any) -> list[str]:
 
 
 def against_reference(
-    result: level_io.Result, shape: small_llama.Shape, weights: dict[str, Any], tokens: Any, got: Any, *, name: str
+    result: level_io.Result, shape: llama_step.Shape, weights: dict[str, Any], tokens: Any, got: Any, *, name: str
 ) -> None:
     """Compare logits with the same weights in float32, fed with the same tokens."""
     device = str(got.device)
@@ -237,7 +237,7 @@ def level(result: level_io.Result, options: argparse.Namespace) -> None:
         "capability": list(torch.cuda.get_device_capability()),
         "file": torch.__file__,
     }
-    shape = small_llama.Shape()
+    shape = llama_step.Shape()
     weights = small_llama.random_weights(shape, 1234)
     with torch.no_grad():
         model = llama_step.load(shape, weights, device="cuda", dtype=torch.bfloat16)

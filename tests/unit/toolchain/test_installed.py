@@ -18,8 +18,9 @@ from bringup.toolchain.cuda_system import COMPILERS, find_system
 from bringup.toolchain.elf_rpath import set_rpath
 from bringup.toolchain.facts import FactCache
 from bringup.toolchain.host_compiler import Gcc, find_gcc
+from bringup.toolchain.interpreter import PythonPlaces, python_identity
 from bringup.toolchain.links import link_tools
-from bringup.toolchain.python import PythonPlaces, provide_python, python_identity, require_python
+from bringup.toolchain.python import provide_python, require_python
 from bringup.toolchain.toolkit import Toolkit, gcc_identity
 
 ROOT = Path(__file__).resolve().parents[3]
