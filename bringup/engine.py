@@ -16,7 +16,7 @@ from bringup.building.shared_budget import shared_budget
 from bringup.context import Context, Outcome
 from bringup.errors import BringupError, Interrupted, StorageError, TargetError
 from bringup.model.plan import Decision, Phase, Step
-from bringup.model.recipe import GitSource
+from bringup.model.source import GitSource
 from bringup.phases import install, tools
 from bringup.schedule import run_steps
 from bringup.session import Session

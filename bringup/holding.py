@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from bringup.model.plan import Decision, Phase, Plan
-from bringup.model.recipe import AssembledSource
+from bringup.model.source import AssembledSource
 from bringup.session import Session
 from bringup.system.leases import lease
 

@@ -17,7 +17,8 @@ from bringup.model.stack import Stack
 from bringup.planning.estimate import Estimate, StepEstimate, estimate_plan, estimate_step
 from bringup.planning.known import Toolchain
 from bringup.planning.planner import make_plan
-from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
+from bringup.planning.resolve import file_hash, resolve_packages
+from bringup.planning.target import resolve_target
 from bringup.snapshot import DataFiles
 from bringup.state import TargetState
 from bringup.store import Remote, Store

@@ -9,7 +9,7 @@ from bringup.building.cmake_cache import switched_off
 from bringup.building.ninja_order import long_units_first, read_costs
 from bringup.errors import BuildError
 from bringup.model.plan import Package
-from bringup.model.recipe import AssembledSource
+from bringup.model.source import AssembledSource
 from bringup.system import process
 
 

@@ -13,7 +13,7 @@ from bringup.context import Context
 from bringup.environment import pins_to_install
 from bringup.errors import InstallError, UsageError
 from bringup.model.plan import Decision, Package, Phase
-from bringup.model.recipe import GitSource
+from bringup.model.source import GitSource
 from bringup.phases.fetch import all_sources
 from bringup.system.fs import write_json
 from bringup.toolchain.assemble import MANIFEST

@@ -10,7 +10,7 @@ from bringup.doctor.gather_host import NETWORK_FILE_SYSTEMS
 from bringup.doctor.model import Verdict, bad, good, skip
 from bringup.doctor.registry import check, listed
 from bringup.doctor.rules import rules
-from bringup.model.recipe import GitSource
+from bringup.model.source import GitSource
 from bringup.toolchain.programs import FoundProgram
 from bringup.toolchain.python import apt_command
 

@@ -13,7 +13,7 @@ from bringup.doctor.rules import rules
 from bringup.errors import BringupError
 from bringup.formats.elf import Elf, ElfError
 from bringup.formats.fatbin import DeviceCode, describe, device_code
-from bringup.model.recipe import GitSource
+from bringup.model.source import GitSource
 from bringup.model.verify import Check, Status
 from bringup.system.environ import base_environment
 from bringup.system.git import probe

@@ -11,7 +11,8 @@ from bringup.errors import TargetError
 from bringup.model.gpu import Gpu
 from bringup.model.plan import Request
 from bringup.model.stack import Stack
-from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
+from bringup.planning.resolve import file_hash, resolve_packages
+from bringup.planning.target import resolve_target
 from bringup.system.host import machine
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bringup.model.gpu import Gpu
-from bringup.model.recipe import Build, NativeCode, Recipe, Source
+from bringup.model.recipe import Build, NativeCode, Recipe
+from bringup.model.source import Source
 from bringup.model.stack import Stack
 from bringup.model.toolchain import CudaRelease, PythonRelease
 

@@ -11,15 +11,7 @@ from bringup.context import Context, Outcome
 from bringup.errors import FetchError
 from bringup.model.hooks import Progress
 from bringup.model.plan import Package, Step
-from bringup.model.recipe import (
-    DebianSource,
-    DebSource,
-    GitSource,
-    SdistSource,
-    SimpleSource,
-    UrlSource,
-    WheelSource,
-)
+from bringup.model.source import DebianSource, DebSource, GitSource, SdistSource, SimpleSource, UrlSource, WheelSource
 from bringup.planning.sources import single_sources
 from bringup.system.apt import fetch_deb, fetch_debian_source
 from bringup.system.apt_sources import find_mirror

@@ -12,7 +12,7 @@ from bringup.formats.deb import unpack_deb
 from bringup.formats.source_archive import unpack_archive
 from bringup.formats.wheel import unpack_wheel
 from bringup.model.plan import Package, Step
-from bringup.model.recipe import (
+from bringup.model.source import (
     AssembledSource,
     DebSource,
     GitSource,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bringup.config.variants import has_new_abi, variants_with_abi
 from bringup.errors import TargetError
 from bringup.model.plan import Package
-from bringup.model.recipe import WheelSource
+from bringup.model.source import WheelSource
 
 NAMES = {True: "the new C++ ABI (_GLIBCXX_USE_CXX11_ABI=1)", False: "the old C++ ABI (_GLIBCXX_USE_CXX11_ABI=0)"}
 

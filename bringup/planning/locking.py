@@ -15,7 +15,8 @@ from packaging.utils import canonicalize_name
 from bringup.config.lockfile import SCHEMA, Lock, lock_command
 from bringup.config.variants import features, variant_requires
 from bringup.errors import ConfigError
-from bringup.model.recipe import Overlay, OwnSource, Recipe, Version, WheelSource
+from bringup.model.recipe import Overlay, Recipe, Version
+from bringup.model.source import OwnSource, WheelSource
 from bringup.model.stack import Stack, StackPackage
 
 # SGLang's wheels since 0.5.11 ask for glibc 2.34, which Debian 12, Ubuntu 22.04 and RHEL 9 have.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bringup.model.recipe import AssembledSource, GitSource, OwnSource, SimpleSource, Source
+from bringup.model.source import AssembledSource, GitSource, OwnSource, SimpleSource, Source
 
 
 def single_sources(name: str, source: Source, extras: Mapping[str, Source]) -> Iterator[tuple[str, SimpleSource]]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bringup.errors import FetchError
-from bringup.model.recipe import DebianSource, DebSource
+from bringup.model.source import DebianSource, DebSource
 from bringup.model.toolchain import PinnedDeb
 from bringup.system.apt_sources import DebianMirror, describe, find_mirror
 from bringup.system.debian_index import IndexEntry, read_packages, read_sources

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bringup.errors import FetchError
-from bringup.model.recipe import GitSource
+from bringup.model.source import GitSource
 from bringup.system.gitcommand import GitAccess, last_words, remote
 from bringup.system.gitmirror import ResolvedCommit, fetch_commit, has_commit, mirror_path, reach_hint, resolve_tag
 from bringup.system.gittree import GitTree, Selection, checkout, fetch_tree

@@ -11,7 +11,8 @@ from bringup.config.lockfile import read_lock
 from bringup.model.plan import Package, Plan, Request, Target
 from bringup.planning.known import Tool, Toolchain
 from bringup.planning.planner import make_plan
-from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
+from bringup.planning.resolve import file_hash, resolve_packages
+from bringup.planning.target import resolve_target
 from helpers.data_root import Recipe, write_data
 
 READY = Toolchain(

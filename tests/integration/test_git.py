@@ -16,7 +16,7 @@ import pytest
 from gitserver import GitServer, free_port, git_daemon, git_http, run_git
 
 from bringup.errors import FetchError, StorageError
-from bringup.model.recipe import GitSource
+from bringup.model.source import GitSource
 from bringup.system.environ import base_environment
 from bringup.system.git import (
     GitAccess,

@@ -14,9 +14,11 @@ from bringup.config.lockfile import read_lock
 from bringup.config.variants import choose_variant, features, has_new_abi, variant_env, variants_with_abi
 from bringup.errors import BuildError, ConfigError, TargetError, UsageError
 from bringup.model.plan import Package, Request
-from bringup.model.recipe import AssembledSource, Part, UrlSource, Variant
+from bringup.model.recipe import Variant
+from bringup.model.source import AssembledSource, Part, UrlSource
 from bringup.phases.patch import place_part
-from bringup.planning.resolve import file_hash, resolve_packages, resolve_target
+from bringup.planning.resolve import file_hash, resolve_packages
+from bringup.planning.target import resolve_target
 
 ROOT = Path(__file__).resolve().parents[3]
 CATALOGUE = load_catalogue(ROOT)

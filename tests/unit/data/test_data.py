@@ -13,7 +13,8 @@ from packaging.version import Version
 from bringup.config.catalogue import load_catalogue
 from bringup.config.lockfile import read_lock
 from bringup.model.gpu import Gpu
-from bringup.model.recipe import AssembledSource, GitSource, OwnSource, Recipe, SimpleSource, WheelSource
+from bringup.model.recipe import Recipe
+from bringup.model.source import AssembledSource, GitSource, OwnSource, SimpleSource, WheelSource
 from bringup.model.stack import Stack
 from bringup.planning.locking import NEVER, check_lock, lock_inputs
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from thorough import examples
 
 from bringup.model.plan import Package, PatchFile, Request, Target
-from bringup.model.recipe import GitSource, UrlSource
+from bringup.model.source import GitSource, UrlSource
 from bringup.planning.fingerprint import Identities, build_inputs, difference, fingerprint, source_inputs
 
 TOOLS = Identities(python="cp311", cuda="cuda-1", gcc="gcc-1")

@@ -11,10 +11,11 @@ from helpers.plans import World
 from bringup.config.catalogue import Catalogue, load_catalogue
 from bringup.errors import TargetError, UsageError
 from bringup.model.plan import Request
-from bringup.model.recipe import AssembledSource, GitSource, Part
+from bringup.model.source import AssembledSource, GitSource, Part
 from bringup.planning.closure import needed_packages
-from bringup.planning.resolve import arch_lists, resolve_target
+from bringup.planning.resolve import arch_lists
 from bringup.planning.sources import unrecorded
+from bringup.planning.target import resolve_target
 from bringup.planning.tools import toolkit_groups
 
 WHEN = """

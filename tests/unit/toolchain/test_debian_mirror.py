@@ -7,7 +7,7 @@ import pytest
 from served import sha256
 
 from bringup.errors import FetchError, TargetError, UsageError
-from bringup.model.recipe import DebianSource, DebSource
+from bringup.model.source import DebianSource, DebSource
 from bringup.model.toolchain import PinnedDeb
 from bringup.system.apt import fetch_deb, fetch_debian_source, fetch_debs, pool_folder
 from bringup.system.apt_sources import DebianMirror, find_mirror, read_entries
