@@ -54,7 +54,10 @@ _SAYS_NOTHING = re.compile(
     r"process didn't exit successfully|---|network failure seems|spurious|No such file or directory \(os error 2\)$"
 )
 _LISTS = re.compile(r"\bfollowing \w+(?: \w+)?:$")
-_PASSED_ON = re.compile(r"Call to `|The build backend returned|Git operation failed|Build backend failed|client error")
+_PASSED_ON = re.compile(
+    r"Call to `[^`]{1,200}` failed \(exit status|The build backend returned|Git operation failed"
+    r"|Build backend failed|client error"
+)
 _CAUSED_BY = re.compile(r"(?:Caused by|cause):\s*(.*)")
 _HANDS_ON = re.compile(r":$|(?i:compil|codegen|build|ninja|\bcommand\b|\blink)")
 _IMPORT_ERROR = re.compile(r"(?:\w+\.)*(?:ImportError|ModuleNotFoundError|OSError: lib\S+\.so)\b")

@@ -107,3 +107,15 @@ def test_general_advice_names_the_packages_of_the_traceback() -> None:
         "TypeError: g() got an unexpected keyword argument 'offload'",
     ]
     assert "pip show accelerate transformers" in look(rows).findings[0].fix[0]
+
+
+def test_a_chain_of_causes_ends_at_the_last_that_says_something() -> None:
+    failed = ["error: Failed to build `x==1`", "  cause: The build backend returned an error"]
+    killed = look(
+        [*failed, "  cause: Call to `b.build_wheel` failed (signal: 9 (SIGKILL))", "", "hint: Build failures"]
+    )
+    assert killed.findings[0].line_no == 3
+    told = look(
+        [*failed, "  cause: Call to `b.build_wheel` failed (exit status: 1)", "", "  error: egg_base is not there"]
+    )
+    assert told.findings[0].line == "error: egg_base is not there"
