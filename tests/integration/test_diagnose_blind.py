@@ -11,7 +11,7 @@ import pytest
 from bringup.diagnose import Diagnosis, diagnose_stream
 from bringup.diagnose.knowledge import Knowledge, load_knowledge
 
-LOGS = Path(__file__).parent / "blind"
+LOGS = Path(__file__).parents[1] / "unit/diagnose/blind"
 EXPECTED = tomllib.loads((LOGS / "expected.toml").read_text(encoding="utf-8"))
 
 
