@@ -44,9 +44,9 @@ def test_the_projects_own_knowledge_holds():
     assert check_knowledge() == []
 
 
-def test_ninety_ids_each_with_sources_and_fixes():
+def test_every_id_has_excerpts_and_a_check():
     known = load_knowledge()
-    assert len(known.issues) == 90
+    assert len(known.issues) >= 90
     for name, item in known.issues.items():
         assert excerpts_of(knowledge_folder(), name), name
         assert item.issue.check, name
