@@ -211,7 +211,7 @@ def summary_lines(plan: Plan, seconds: Sequence[tuple[Step, float, str]], levels
     for step, took, note in seconds:
         lines += wrapped(f"  {label(step):<{width}}  {duration(took):>12}  ", note)
     for level in levels:
-        lines += wrapped(f"  verify {level.level:<{max(0, width - 7)}}  {level.status:>12}  ", level.why)
+        lines += wrapped(f"  verify {level.level:<{max(0, width - 7)}}  {level.status:>12}  ", as_typed(level.why))
         for text in level.warnings:
             lines += wrapped("          warning: ", text)
     return lines
