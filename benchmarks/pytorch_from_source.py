@@ -13,6 +13,7 @@ import argparse
 import datetime as dt
 import itertools
 import json
+import re
 import statistics
 import sys
 from collections.abc import Sequence
@@ -103,6 +104,12 @@ def read(path: Path) -> Any:
     return document
 
 
+def tool_version(out: Path, name: str) -> str:
+    """Return the version that the record of a tool's step begins with: "nvcc 12.4.131 (debs)"; "" without one."""
+    found = re.match(r"\w+ ([\d.]+)", read(out / "records" / f"{name}.prepare.json").get("note", ""))
+    return found[1] if found else ""
+
+
 def collect(out: Path) -> dict[str, Any]:
     """Return the whole result of one node's files.
 
@@ -130,7 +137,11 @@ def collect(out: Path) -> dict[str, Any]:
             "os": named.get("PRETTY_NAME", "").strip('"'),
             "gpu": lines[-1],
         },
-        "versions": {"torch": facts.get("torch", ""), "cuda": "12.4.131", "gcc": "12.2"},
+        "versions": {
+            "torch": facts.get("torch", ""),
+            "cuda": tool_version(out, "cuda"),
+            "gcc": tool_version(out, "gcc"),
+        },
         "results": {
             **costs([unit for unit in units if unit.package == "pytorch"], cores),
             "against_recorded": against_recorded([unit for unit in units if unit.package == "pytorch"]),

@@ -80,24 +80,9 @@ class DataFiles:
         kept = self._kept("catalogue", KeptCatalogue)
         if kept is None:
             found = load_catalogue(self.root)
-            kept = KeptCatalogue(
-                gpus=dict(found.gpus),
-                cuda=dict(found.cuda),
-                pythons=dict(found.pythons),
-                gccs=dict(found.gccs),
-                recipes=dict(found.recipes),
-                stacks=dict(found.stacks),
-            )
+            kept = KeptCatalogue(**{name: dict(getattr(found, name)) for name in KeptCatalogue.__struct_fields__})
             self._keep("catalogue", kept)
-        return Catalogue(
-            root=self.root,
-            gpus=kept.gpus,
-            cuda=kept.cuda,
-            pythons=kept.pythons,
-            gccs=kept.gccs,
-            recipes=kept.recipes,
-            stacks=kept.stacks,
-        )
+        return Catalogue(root=self.root, **msgspec.structs.asdict(kept))
 
     def lock(self, stack: Stack, catalogue: Catalogue) -> Lock | None:
         """Return the lock of a stack; None if it has none.

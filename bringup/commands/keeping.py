@@ -40,7 +40,7 @@ def bundle(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
         with_toolkit=flags["with_toolkit"],
         without_torch=flags["without_torch"],
         sources=flags["sources"],
-        harvest=_wheel_of(flags["harvest"]),
+        harvest=_wheel_of(flags["harvest"]) if flags["harvest"] else None,
     )
     console.line(f"{session.plan.target.id}  stack {session.plan.stack.name}: bundle for a machine without a network")
     write_bundle(session, options, console.line)
@@ -61,16 +61,15 @@ def install_harvest(request: Request, settings: Settings, name: str) -> int | No
     step, ctx = installed_step(session), session.context
     with run_lock(ctx.layout.root):
         take_ready_tools(ctx)
-        if wheel:
-            lay_harvest(step, ctx, take_along(ctx, wheel))
-    print(f"{Path(name).name} is installed in {ctx.layout.env}")
+        lay_harvest(step, ctx, take_along(ctx, wheel))
+    print(f"{wheel.name} is installed in {ctx.layout.env}")
     print(as_typed("  next: invoke verify --level static --level sglang"))
     return None
 
 
-def _wheel_of(name: str) -> Path | None:
-    path = Path(name).absolute() if name else None
-    if path and not path.is_file():
+def _wheel_of(name: str) -> Path:
+    path = Path(name).absolute()
+    if not path.is_file():
         msg = f"--harvest {name}: no such file"
         raise UsageError(msg, hint="it lies in build/TARGET/wheels where `verify --harvest` ran")
     return path

@@ -19,6 +19,11 @@ def dist_info_installed(site_packages: Path, distribution: str) -> Path | None:
     return None
 
 
+def version_of_dist_info(folder: Path) -> str:
+    """Return the version that the name of a `.dist-info` folder ends with."""
+    return folder.name.removesuffix(".dist-info").rpartition("-")[2]
+
+
 def record_of_installed(site_packages: Path, distribution: str) -> dict[str, RecordEntry]:
     """Return RECORD of an installed distribution, by path relative to site-packages.
 
@@ -50,7 +55,7 @@ def check_installed(site_packages: Path, wheel: Path) -> list[Problem]:
     folder = dist_info_installed(site_packages, name.distribution)
     if folder is None:
         return [Problem(path=name.distribution, why=f"is not installed in {site_packages}")]
-    version = folder.name.removesuffix(".dist-info").rpartition("-")[2]
+    version = version_of_dist_info(folder)
     if not same_version(version, name.version):
         why = f"version {version} is installed where {name.version} was built"
         return [Problem(path=name.distribution, why=why)]

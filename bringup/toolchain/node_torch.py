@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from bringup.errors import InstallError
-from bringup.formats.wheel_installed import dist_info_installed, record_of_installed
+from bringup.formats.wheel_installed import dist_info_installed, record_of_installed, version_of_dist_info
 from bringup.model.node_torch import NodeTorch, Taken, TorchFacts, TorchWanted
 from bringup.system.fs import sha256_of, storage_errors
 
@@ -103,5 +103,5 @@ def _link(name: str, place: Path, site: Path, pinned: str) -> Taken:
                 raise InstallError(msg, hint=f"install {name} there again, or {REMEDY}")
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(source)
-    version = info.name.removesuffix(".dist-info").rpartition("-")[2]
-    return Taken(version=version, site=str(place), record=sha256_of(info / "RECORD"), pinned=pinned)
+    record = sha256_of(info / "RECORD")
+    return Taken(version=version_of_dist_info(info), site=str(place), record=record, pinned=pinned)

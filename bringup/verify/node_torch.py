@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bringup.errors import ConfigError, InstallError
-from bringup.formats.wheel_installed import dist_info_installed, record_of_installed
+from bringup.formats.wheel_installed import dist_info_installed, record_of_installed, version_of_dist_info
 from bringup.model.node_torch import NOTE, NodeTorch
 from bringup.model.verify import Check, Status
 from bringup.system.fs import sha256_of
@@ -52,7 +52,7 @@ def check_node_torch(site: Path, note: NodeTorch) -> Check:
         if info is None:
             problems.append(f"{name} {taken.version} is gone from {place}")
         elif record != taken.record:
-            version = info.name.removesuffix(".dist-info").rpartition("-")[2]
+            version = version_of_dist_info(info)
             problems.append(f"{name} in {place} is {version}, another installation than the {taken.version} of then")
         else:
             gone, other = _links(site, place, name)

@@ -12,7 +12,7 @@ from typing import Any
 
 from bringup.errors import InstallError
 from bringup.formats.record import RecordEntry, file_mismatch
-from bringup.formats.wheel_installed import dist_info_installed, record_of_installed
+from bringup.formats.wheel_installed import dist_info_installed, record_of_installed, version_of_dist_info
 from bringup.formats.wheel_name import same_version
 from bringup.model.verify import Check, Status
 from bringup.system.fs import sha256_of
@@ -29,13 +29,8 @@ def note_published(site: Path, distributions: Iterable[str]) -> dict[str, dict[s
     for name in sorted(distributions):
         info = dist_info_installed(site, name)
         if info is not None and (info / "RECORD").is_file():
-            noted[name] = {"version": version_of(info), "record": sha256_of(info / "RECORD")}
+            noted[name] = {"version": version_of_dist_info(info), "record": sha256_of(info / "RECORD")}
     return noted
-
-
-def version_of(info: Path) -> str:
-    """Return the version in the name of a dist-info folder."""
-    return info.name.removesuffix(".dist-info").rpartition("-")[2]
 
 
 def check_published(
@@ -68,7 +63,7 @@ def _problem(site: Path, distribution: str, pinned: str, noted: Mapping[str, Any
         record = record_of_installed(site, distribution)
     except InstallError as exc:
         return exc.message, {}
-    version = version_of(info) if info else ""
+    version = version_of_dist_info(info) if info else ""
     seen: dict[str, Any] = {"version": version, "files": len(record)}
     again = "; install the environment again, or build the kernels against what is there now"
     if not same_version(version.partition("+")[0], pinned.partition("+")[0]):
