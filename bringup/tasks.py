@@ -280,7 +280,7 @@ TASKS: dict[str, Task] = {
 
 # What help and reference show together.
 TASK_GROUPS = (
-    ("Build", ("build", "plan", "fetch", "patch", "prepare", "install", "verify")),
+    ("Build", ("build", "plan", "fetch", "patch", "prepare", "install", "verify", "jobs")),
     ("Use what was built", ("shell", "env", "bundle")),
     ("Find out", ("list", "stats", "doctor", "diagnose", "report")),
     ("Keep house", ("clean", "gc", "lock")),
