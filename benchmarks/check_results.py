@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +57,7 @@ def _same(key: str, said: float, computed: float) -> Iterator[str]:
         yield f"{key}: says {said:g}, the runs make it {computed:g}"
 
 
-def collect(files: Sequence[Path], note: str, name: str = "h200-levels") -> dict[str, Any]:
+def collect(files: Sequence[Path], *, note: str, name: str, command: str) -> dict[str, Any]:
     """Return the result document for the verify.json of a node; of a level in several files the last one counts."""
     levels: dict[str, Any] = {}
     date = ""
@@ -72,9 +73,15 @@ def collect(files: Sequence[Path], note: str, name: str = "h200-levels") -> dict
         "date": date,
         "machine": {"gpus": last.get("gpus", []), "note": note},
         "versions": last.get("versions", {}),
-        "command": "sh h200.bundle/install.sh ~/h200; ~/h200/bin/bringup verify",
+        "command": command,
         "results": {"levels": [levels[name] for name in order]},
     }
+
+
+def compact(document: Any) -> str:
+    """Return JSON with a line for each entry, and each list of plain values on one line."""
+    text = json.dumps(document, indent=1)
+    return re.sub(r"\[[^\[\]{}\"]*\]", lambda plain: " ".join(plain[0].split()), text) + "\n"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -83,10 +90,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--write", type=Path, metavar="OUT", help="the files are verify.json of a node: collect them")
     parser.add_argument("--note", default="an H200 node without a network", help="with --write: what the machine was")
+    parser.add_argument(
+        "--command",
+        default="sh h200.bundle/install.sh ~/h200; ~/h200/bin/bringup verify",
+        help="with --write: what was run there (default: %(default)s)",
+    )
     options = parser.parse_args(argv)
     if options.write:
-        document = collect(options.files, options.note, options.write.stem)
-        options.write.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        document = collect(options.files, note=options.note, name=options.write.stem, command=options.command)
+        options.write.write_text(compact(document), encoding="utf-8")
         options.files = [options.write]
     worst = 0
     for path in options.files or sorted(RESULTS.glob("*.json")):

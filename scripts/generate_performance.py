@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from performance_levels import SECTIONS as LEVELS
+from performance_levels import machine
 from performance_reuse import SECTIONS
 from performance_source import table as from_source
 
@@ -28,38 +30,6 @@ def head(document: dict[str, Any], title: str) -> list[str]:
     """Return heading, machine and command of a result."""
     machine = ", ".join(f"{key} {value}" for key, value in document["machine"].items() if key != "note")
     return [f"## {title}", "", f"{document['date']}; {machine}.", "", f"    {document['command']}", ""]
-
-
-def levels() -> list[str]:
-    """Return the section on verification levels on an H200 node."""
-    document = read("h200-levels")
-    lines = head(document, "Verification on an H200 node")
-    lines += ["| level | status | seconds | checks |", "|---|---|---|---|"]
-    found = {level["level"]: level for level in document["results"]["levels"]}
-    for name, level in found.items():
-        lines.append(f"| {name} | {level['status']} | {level['seconds']:.1f} | {len(level['checks'])} |")
-    lines += ["", f"The bundle was installed in {document['results']['install_s']} s.", ""]
-    lines += [note + "\n" for note in document["results"]["notes"]]
-    wanted = ("sglang.graph.decode-graphs", "sglang.graph.piecewise-graphs", "sglang.graph-equals-eager",
-              "sglang.graph.tokens", "flashinfer.bandwidth", "torch.graph-equals-eager")  # fmt: skip
-    checks = {check["id"]: check for level in found.values() for check in level["checks"]}
-    lines += [f"- `{name}`: {checks[name]['why']}" for name in wanted if name in checks]
-    lines += [f"- warning: {text}" for text in found["sglang"]["warnings"]]
-    lines += ["", "SGLang with the small generated llama (4 layers, hidden 1024), decode with and without graphs:", ""]
-    lines += ["| batch | ms a token, graphs | ms a token, eager | ratio |", "|---|---|---|---|"]
-    for row in found["sglang"]["evidence"]["speed"]:
-        cells = f"{row['graph_ms_per_token']:.2f} | {row['eager_ms_per_token']:.2f} | {row['speedup']:.1f}"
-        lines.append(f"| {row['batch']} | {cells} |")
-    graph = found["sglang"]["evidence"]["graph"]
-    lines += [
-        "",
-        (
-            "From process start to a ready engine with a new HOME and kernels built ahead: "
-            f"{graph['ready_s']:.1f} s, to the first token {graph['first_token_s']:.1f} s."
-        ),
-        "",
-    ]
-    return lines
 
 
 def main_job() -> list[str]:
@@ -146,10 +116,15 @@ def page() -> str:
     """Return the page."""
     lines = ["# Performance", "", "Made by scripts/generate_performance.py from benchmarks/results; do not edit.", ""]
     sections = (
-        ("h200-levels", levels), ("build-kernels", main_job), ("pytorch-from-source", pytorch), ("diagnose", diagnose),
+        ("build-kernels", main_job), ("pytorch-from-source", pytorch), ("diagnose", diagnose),
         ("launcher-overhead", launcher),
         ("memory-admission", memory), ("packages-parallel", packages), ("random-kills", kills),
     )  # fmt: skip
+    for name, (title, section_of) in LEVELS.items():
+        if (RESULTS / f"{name}.json").is_file():
+            document = read(name)
+            when = f"{document['date'][:10]}; {machine(document['machine'])}."
+            lines += [f"## {title}", "", when, "", f"    {document['command']}", "", *section_of(document)]
     for name, section in sections:
         if (RESULTS / f"{name}.json").is_file():
             lines += section()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bringup.verify.levels import classify
+
 GPU = Path(__file__).resolve().parents[2] / "gpu"
 sys.path.append(str(GPU))
 
@@ -117,3 +119,20 @@ def test_logs_lose_names_of_the_machine():
     text = "/root/h200/x on node-17 at 10.1.2.3:80 GPU-01234567-89ab-cdef-0123-456789abcdef 127.0.0.1 0.6.8.post1"
     clean = fault_world.scrub(text, {"/root/h200": "/home/user/h200", "node-17": "node"})
     assert clean == "/home/user/h200/x on node at 0.0.0.0:80 GPU-uuid 127.0.0.1 0.6.8.post1"
+
+
+LOGS = GPU / "fault_logs"
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault["id"])
+def test_what_a_node_said_names_the_cause(fault):
+    """The logs are those of an H200 node; a changed wording of a level or of failures.toml has to keep them true."""
+    console, *parts = re.split(r"(?m)^== ", (LOGS / f"{fault['id']}.log").read_text())
+    assert "Traceback" not in console
+    assert ("error: verification fails at" in console) == (fault["expect"] == "FAIL")
+    for named in fault.get("named", ()):
+        assert re.search(named["why"], console) or named.get("status") == "WARN", named
+    for evidence in (part for part in parts if part.startswith("evidence of ")):
+        found = classify.classify(evidence)
+        assert found.id, found.sentence
+        assert found.sentence in console
