@@ -19,6 +19,7 @@ from bringup.output import guarded
 from bringup.system.environ import process_environment
 from bringup.system.layout import Settings, default_cache
 
+MOST_NICE = 19  # of Linux
 REQUIRED = object()  # the default of a flag that has to be given
 
 # name: (default, help)
@@ -134,9 +135,12 @@ def request_from(flags: Flags) -> Request:
     if installed_bundle():
         flags = flags | bundle_flags()
     numbers = {name: flags.get(name.replace("-", "_"), 0) for name in ("jobs", "memory", "nice", "time-limit")}
-    if min(numbers.values()) < 0:
-        given = " ".join(f"--{name} {value:g}" for name, value in numbers.items())
-        msg = f"{given}: none of them can be negative"
+    for name, value in numbers.items():
+        if value < 0:
+            msg = f"--{name} {value:g}: cannot be negative"
+            raise UsageError(msg)
+    if numbers["nice"] > MOST_NICE:
+        msg = f"--nice {numbers['nice']}: wants a number from 1 to {MOST_NICE}"
         raise UsageError(msg)
     host = flags.get("host_compiler", "")
     if host not in ("", "system", "debs"):
@@ -154,10 +158,10 @@ def request_from(flags: Flags) -> Request:
         memory_gib=flags.get("memory") or user.memory_gib,
         nice=flags.get("nice") or user.nice,
         offline=flags.get("offline", False),
-        mirrors=(*_pairs("mirror", flags.get("mirror") or ()), *user.mirrors.items()),
+        mirrors=(*_pairs("mirror", "PREFIX=REPLACEMENT", flags.get("mirror") or ()), *user.mirrors.items()),
         debian_mirror=flags.get("debian_mirror") or user.debian_mirror,
         full=flags.get("full", False),
-        variants=dict(_pairs("variant", flags.get("variant") or ())),
+        variants=dict(_pairs("variant", "PACKAGE=NAME", flags.get("variant") or ())),
         time_limit=flags.get("time_limit", 0),
         remote_store=_remote(flags.get("remote_store") or user.remote_store),
         remote_write=flags.get("remote_store_write") or user.remote_store_write,
@@ -189,12 +193,12 @@ def _one_of(flag: str, value: str, known: tuple[str, ...] = ("auto", "on", "off"
     return value
 
 
-def _pairs(flag: str, values: list[str] | tuple[()]) -> tuple[tuple[str, str], ...]:
+def _pairs(flag: str, form: str, values: list[str] | tuple[()]) -> tuple[tuple[str, str], ...]:
     pairs = []
     for value in values:
         left, equals, right = value.partition("=")
         if not (left and equals and right):
-            msg = f"--{flag} {value}: wants the form LEFT=RIGHT"
+            msg = f"--{flag} {value}: wants the form {form}"
             raise UsageError(msg)
         pairs.append((left, right))
     return tuple(pairs)

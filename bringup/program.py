@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 import sys
 from typing import NoReturn
 
@@ -16,11 +17,8 @@ from bringup.config.near import nearest
 from bringup.errors import BringupError, UsageError
 from bringup.output import print_error
 from bringup.system.environ import command_name
-from bringup.tasks import TASK_GROUPS
-
-ABOUT = """\
-Builds PyTorch, torchvision, FlashInfer and SGLang from source for a GPU, H200 first, and proves the result.
-No GPU, no CUDA and no root are needed to build."""
+from bringup.tasks import TASKS
+from bringup.usage import program_help, task_help
 
 
 class BringupProgram(Program):
@@ -46,20 +44,12 @@ class BringupProgram(Program):
             sys.exit(exc.result.exited)
 
     def print_help(self) -> None:
-        """Show what the program is for, the main job, and the tasks; invoke's own options have no use here."""
-        name = command_name()
-        tasks = dict(self.namespace.tasks) if self.namespace else {}
-        print(f"{ABOUT}\n\nUsage: {name} TASK [flags]\n")
-        print(f"  {name} build --gpu h200 --stack kernels   the main job\n  {name} TASK --help   the flags of a task")
-        placed = {task for _, names in TASK_GROUPS for task in names}
-        rest = ("Others", tuple(task for task in sorted(tasks) if task not in placed))
-        for heading, names in (*TASK_GROUPS, rest):
-            here = [task for task in names if task in tasks]
-            if here:
-                print(f"\n{heading}:")
-            for task in here:
-                print(f"  {task:<10} {(tasks[task].__doc__ or '').strip().splitlines()[0]}")
-        print("\n-h, --help and -V, --version stand alone; every other flag follows its task.")
+        """Show what the program is for and its tasks."""
+        print(program_help())
+
+    def print_task_help(self, name: str) -> None:
+        """Show what a task does and its flags."""
+        print(task_help(TASKS[name]))
 
     def _parse(self, words: list[str]) -> None:
         try:
@@ -72,16 +62,19 @@ class BringupProgram(Program):
             _leave(UsageError(f"{_flag_of(value, words)} wants a number, not {value!r}"))
 
     def _wrong_use(self, message: str, words: list[str]) -> UsageError:
-        tasks = dict(self.namespace.tasks) if self.namespace else {}
-        task = next((tasks[word] for word in words[1:] if word in tasks), None)
-        hint = f"{self.binary} --help shows the tasks, {self.binary} TASK --help the flags of one"
+        task = next((TASKS[word] for word in words[1:] if word in TASKS), None)
+        hint = f"{command_name()} --help shows the tasks, {command_name()} TASK --help the flags of one"
+        if task:
+            hint = f"{command_name()} {task.name} --help shows its flags"
         unknown = re.search(r"No idea what '(.+)' is", message)
         if unknown:
             word = unknown[1].split("=", 1)[0]
-            flags = [f"--{arg.name.replace('_', '-')}" for arg in task.get_arguments()] if task else []
-            near = nearest(word, flags if word.startswith("-") else list(tasks))
+            flags = [f"--{name}" for name in task.flags] if task else []
+            near = nearest(word, flags if word.startswith("-") else list(TASKS))
             kind = f"{task.name} has no flag" if task and word.startswith("-") else "there is no task"
             message = f"{kind} {word!r}" + (f"; did you mean {near}?" if near else "")
+            if task and not near and not word.startswith("-") and "--gpu" in flags:
+                hint = f"did you mean --gpu {shlex.quote(word)}? {hint}"
         missing = re.search(r"did not receive required positional arguments: (.+)", message)
         bare = re.search(r"Flag <Argument: ([\w-]+)", message)
         if bare:

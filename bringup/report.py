@@ -15,6 +15,7 @@ from bringup.errors import BringupError
 from bringup.model.hooks import Progress
 from bringup.model.plan import Decision, Phase, Plan, Step
 from bringup.model.verify import Level, Status
+from bringup.planning.estimate import UNKNOWN
 from bringup.planning.fingerprint import changes
 from bringup.system.environ import command_name
 
@@ -28,7 +29,12 @@ QUIET_SECONDS = 20.0
 SHOWN = 3
 # Columns that a table at the end may take; a word longer than that, as a path, stands whole.
 WIDTH = 100
-COMMAND = re.compile(r"(?<![\w./-])invoke (?=[a-z])")
+NOT_KNOWN = "how long is not known"
+# One of our commands in a text; other things that are invoked stay as they are.
+COMMAND = re.compile(
+    r"(?<![\w./-])invoke (?=(?:build|plan|fetch|patch|prepare|install|verify|jobs|shell|env|bundle|list|stats|doctor"
+    r"|diagnose|report|clean|gc|lock|test|lint|schema|knowledge)\b)"
+)
 
 
 def duration(seconds: float) -> str:
@@ -177,7 +183,9 @@ def estimate_lines(estimate: Estimate) -> list[str]:
     """Return how long the steps will take, with how much memory, and how sure that is; nothing if nothing runs."""
     if not estimate.steps:
         return []
-    said = f"about {duration(estimate.seconds)}" if estimate.seconds else "how long is not known"
+    # Beside compiling, what nobody timed is little; compiling that nobody timed is not.
+    open_end = any(one.source == UNKNOWN and one.memory_mib for one in estimate.steps.values())
+    said = f"{'at least' if open_end else 'about'} {duration(estimate.seconds)}" if estimate.seconds else NOT_KNOWN
     memory = f", {estimate.memory_mib / 1024:.1f} GiB of memory for compilers" if estimate.memory_mib else ""
     return wrapped("  expected: ", f"{said}{memory} ({estimate.sureness()})")
 

@@ -247,7 +247,7 @@ def last_failed_log(settings: Settings) -> Path:
     logs = sorted(settings.build.glob("*/logs/*.log"), key=lambda path: path.stat().st_mtime)
     if not logs:
         msg = f"no log below {settings.build}"
-        raise UsageError(msg)
+        raise UsageError(msg, hint="--build-dir names another folder")
     return logs[-1]
 
 
@@ -268,12 +268,14 @@ def facts_of_target(flags: Mapping[str, Any], settings: Settings) -> dict[str, s
 
 
 def _facts_of(layout: Layout, document: Mapping[str, Any]) -> dict[str, str]:
-    gpu, cuda, *_ = str(document["target"]).rsplit("-", 2)
-    digits = cuda.removeprefix("cu")
+    gpu, cuda, rest = layout.target.rpartition("-cu")
+    digits = rest.partition("-")[0]
+    if not cuda:  # cpu-cp311
+        gpu = rest.partition("-")[0]
     return {
         "target": layout.target,
         "gpu": gpu,
-        "cuda": f"{digits[:-1]}.{digits[-1]}",
+        **({"cuda": f"{digits[:-1]}.{digits[-1]}"} if cuda else {}),
         "stack": str(document["stack"]),
         **document.get("versions", {}),
     }

@@ -20,11 +20,11 @@ TAKE_VALUE = ("--gpu", "--stack", "--cuda", "--build-dir", "--data", "--log", "-
 def fold_positionals(words: list[str]) -> list[str]:
     """Give plain words after a task (`diagnose LOG...`, `list gpus`) the form of a flag, which invoke's parser wants.
 
-    `--list` and `-l`, which invoke's own program has, show the tasks here as well.
+    `--list` and `-l`, which invoke's own program has, show the tasks here as well; `help TASK` is `TASK --help`.
     """
     words = [_long(word, words[index - 1]) for index, word in enumerate(words) if word != "-o"]
-    if words[1:2] in (["--list"], ["-l"]):
-        return [words[0], "--help"]
+    if words[1:2] in (["--list"], ["-l"], ["help"]):
+        return [words[0], *words[2:3], "--help"]
     at = next((index for index, word in enumerate(words) if index and word in FREE_WORDS), 0)
     if not at:
         return words

@@ -31,6 +31,7 @@ def diagnose(flags: dict[str, Any]) -> int | None:
     """Diagnose logs."""
     from bringup.diagnose import diagnose_paths, exit_code, render
     from bringup.flags import settings_from
+    from bringup.report import as_typed
     from bringup.verification import facts_of_target, last_failed_log
 
     settings = settings_from(flags)
@@ -44,7 +45,7 @@ def diagnose(flags: dict[str, Any]) -> int | None:
     if flags["json"]:
         print_json(answers[0] if len(answers) == 1 else answers)
     else:
-        print("\n\n".join(render(answer, brief=flags["brief"]) for answer in answers))
+        print("\n\n".join(render(answer, brief=flags["brief"], typed=as_typed) for answer in answers))
     return exit_code(answers)
 
 
@@ -67,6 +68,7 @@ def knowledge(flags: dict[str, Any]) -> int | None:
 def doctor(request: Request, settings: Settings, flags: dict[str, Any]) -> int | None:
     """Examine this machine or an environment; 12 with a FAIL."""
     from bringup.doctor import FAIL_EXIT, make_places, make_question, run_doctor
+    from bringup.report import as_typed
     from bringup.session import find_gpu
     from bringup.snapshot import DataFiles
     from bringup.system.environ import base_environment, process_environment
@@ -87,7 +89,7 @@ def doctor(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
     if flags["json"]:
         print_json(outcome.document)
     else:
-        print(outcome.text)
+        print(as_typed(outcome.text))
     return FAIL_EXIT if outcome.report.failed else None
 
 

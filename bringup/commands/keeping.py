@@ -30,6 +30,9 @@ def bundle(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
     from bringup.report import Console
     from bringup.session import open_session
 
+    if flags["only"] and not flags["sources"]:
+        msg = "--only goes with --sources: a bundle of what is built holds the whole environment"
+        raise UsageError(msg, hint="add --sources, or leave --only out")
     part_size = parse_size(flags["part_size"], "--part-size")
     console = Console()
     session = open_session(request, settings, console)

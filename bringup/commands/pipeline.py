@@ -159,6 +159,7 @@ def explain_failure(exc: BringupError, plan: Plan) -> None:
     from bringup.diagnose import diagnose_paths, render
 
     facts = {"gpu": plan.target.gpu.name, "cuda": plan.target.cuda.version, "target": plan.target.id}
+    facts["stack"] = plan.stack.name
     facts |= {package.name: package.version for package in plan.packages.values()}
     try:
         answers = diagnose_paths([exc.log], facts=facts)
@@ -166,7 +167,7 @@ def explain_failure(exc: BringupError, plan: Plan) -> None:
         return
     for answer in answers:
         if answer.status != "clean":
-            print(render(answer), file=sys.stderr)
+            print(render(answer, typed=as_typed), file=sys.stderr)
 
 
 def plan(request: Request, settings: Settings, *, json: bool, why: str) -> int | None:

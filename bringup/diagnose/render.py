@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 
 from bringup.diagnose.model import Diagnosis, Finding, Status
 from bringup.diagnose.text import printable
@@ -10,8 +11,14 @@ from bringup.diagnose.text import printable
 WIDTH = 100
 
 
-def render(diagnosis: Diagnosis, *, brief: bool = False) -> str:
-    """Return the diagnosis as text of several lines, the answer first; `brief`: without surroundings and cause."""
+def render(diagnosis: Diagnosis, *, brief: bool = False, typed: Callable[[str], str] = str) -> str:
+    """Return the diagnosis as text of several lines, the answer first.
+
+    Args:
+        diagnosis: what was found.
+        brief: without surroundings and cause.
+        typed: puts our commands in fixes into the form that this user types; the log's lines stay as they are.
+    """
     name = "standard input" if diagnosis.log == "-" else printable(diagnosis.log)
     if diagnosis.status is Status.CLEAN:
         return f"{name}: no failure found in {diagnosis.lines} lines"
@@ -19,9 +26,9 @@ def render(diagnosis: Diagnosis, *, brief: bool = False) -> str:
     if brief:
         root = f"  > {printable(best.line.strip(), 160)}"
         return "\n".join(
-            [_headline(name, best), root, *(_wrap("  fix: ", printable(text, 1000)) for text in best.fix[:2])]
+            [_headline(name, best), root, *(_wrap("  fix: ", typed(printable(text, 1000))) for text in best.fix[:2])]
         )
-    parts = [_headline(name, best), _excerpt(best), *_explanation(best)]
+    parts = [_headline(name, best), _excerpt(best), *_explanation(best, typed)]
     if others:
         parts.append("also seen:")
         parts += [f"  line {other.line_no}: {other.title}  ({other.url})" for other in others]
@@ -44,10 +51,10 @@ def _excerpt(best: Finding) -> str:
     return "\n".join([*rows, ""])
 
 
-def _explanation(best: Finding) -> list[str]:
+def _explanation(best: Finding, typed: Callable[[str], str]) -> list[str]:
     rows = [_wrap("cause: ", printable(best.cause, 2000))]
     rows.append("fix:")
-    rows += [_wrap("  - ", printable(text, 1000)) for text in best.fix]
+    rows += [_wrap("  - ", typed(printable(text, 1000))) for text in best.fix]
     if best.url:
         rows.append(f"see:   {best.url}")
     if best.search:

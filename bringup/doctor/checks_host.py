@@ -96,7 +96,7 @@ def disk(facts: Facts) -> Verdict:
     for one in facts.disks:
         wanted[one.device] = wanted.get(one.device, 0) + need.get(one.purpose, 0)
     short = [
-        f"{one.path} ({one.purpose}) has {one.free_bytes / GIB:.1f} of {wanted[one.device] / GIB:.0f} GiB free"
+        f"{one.path} ({one.purpose}) has {one.free_bytes / GIB:.1f} GiB free, {wanted[one.device] / GIB:.0f} are needed"
         for one in facts.disks
         if need.get(one.purpose) and one.free_bytes < wanted[one.device]
     ]

@@ -31,9 +31,9 @@ def examine(facts: Facts) -> DoctorReport:
     """
     question = facts.question
     findings = tuple(_finding(text, facts) for text in check_texts().values())
-    target = f"{question.gpu.name}-cu{question.release.version.replace('.', '')}"
+    release = f"-cu{question.release.version.replace('.', '')}" if question.gpu.accelerator else ""
     return DoctorReport(
-        target=f"{target}-cp{question.python.version.replace('.', '')}",
+        target=f"{question.gpu.name}{release}-cp{question.python.version.replace('.', '')}",
         stack=question.stack.name,
         environment=str(facts.site.prefix) if facts.site else "",
         checks=findings,
@@ -51,10 +51,19 @@ def _finding(text: CheckText, facts: Facts) -> Finding:
         status=verdict.status,
         seen=verdict.seen,
         why=text.why,
-        fix=tuple(filter(None, (_fill(one, values) for one in (verdict.fix or text.fix)))),
+        fix=tuple(filter(None, (_with_stack(_fill(one, values), facts) for one in (verdict.fix or text.fix)))),
         issue=issue or None,
         url=f"{REFERENCE}#{issue}" if issue else "",
     )
+
+
+def _with_stack(text: str, facts: Facts) -> str:
+    """Name the stack that was asked about in our own commands, where the GPU's default is another."""
+    question = facts.question
+    if question.stack.name == question.gpu.stack or "--stack" in text:
+        return text
+    flag = f"--gpu {question.gpu.name}"
+    return re.sub(rf"(invoke \w+ {re.escape(flag)})(?!\S)", rf"\1 --stack {question.stack.name}", text)
 
 
 def _common(facts: Facts) -> dict[str, str]:

@@ -6,17 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from bringup.flags import REQUIRED, RUN, TARGET, Task
+from bringup.flags import Task
 from bringup.tasks import TASK_GROUPS, TASKS
-from bringup.words import FREE_WORDS
-
-# What a flag takes, by the type of its default.
-VALUES = {str: " TEXT", int: " N", float: " NUMBER", list: " TEXT", bool: ""}
-# Groups of flags that many tasks share: heading, flags, first sentence.
-GROUPS = (
-    ("Target flags", TARGET, "They say what is built, for what, and where. The plan is made from them."),
-    ("Run flags", RUN, "They say how the work is done."),
-)
+from bringup.usage import GROUPS, flag_text, grouped_flags, usage
 
 INTRODUCTION = """\
 # Tasks and flags
@@ -48,23 +40,19 @@ def cli_page() -> str:
 
 
 def _task(task: Task) -> list[str]:
-    name, flags = task.name, task.flags
-    words = [f"[{FREE_WORDS[name].removeprefix('--').upper()}]"] if name in FREE_WORDS else []
-    usage = " ".join([f"./invokew {name}", *(f"--{flag} NAME" for flag in task.required), *words])
-    lines = [f"### {name}", "", f"    {usage}", "", " ".join((inspect.getdoc(task.body) or "").split()), ""]
-    shared = [(heading, group) for heading, group, _ in GROUPS if set(group) <= set(flags)]
+    shared, own = grouped_flags(task)
+    text = " ".join((inspect.getdoc(task.body) or "").split())
+    lines = [f"### {task.name}", "", f"    {usage(task, './invokew')}", "", text, ""]
     if shared:
         links = [f"[{heading.lower()}](#{heading.lower().replace(' ', '-')})" for heading, _ in shared]
         lines += [f"Takes the {' and the '.join(links)}.", ""]
-    own = {flag: value for flag, value in flags.items() if not any(flag in group for _, group in shared)}
     return [*lines, *_table(own), ""] if own else lines
 
 
 def _table(flags: Mapping[str, tuple[Any, str]]) -> list[str]:
     rows = ["| flag | meaning |", "|---|---|"]
     for name, (default, text) in sorted(flags.items()):
-        kind = str if default is REQUIRED else type(default)
-        shown = f"; `{default}` without it" if kind in (str, int, float) and default and kind is type(default) else ""
-        meaning = (text + shown).replace("|", "\\|")
-        rows.append(f"| `--{name}{VALUES[kind]}` | {meaning} |")
+        flag, meaning, without = flag_text(name, default, text)
+        meaning = (meaning + (f"; `{without}` without it" if without else "")).replace("|", "\\|")
+        rows.append(f"| `{flag}` | {meaning} |")
     return rows

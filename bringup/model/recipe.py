@@ -52,6 +52,7 @@ class Overlay(Table, frozen=True, kw_only=True):
         built_against: packages of `needs` whose binary interface enters the build, added.
         backend: backend that replaces the recipe's.
         disk_mib: disk that the build takes, instead of the recipe's figure.
+        seconds: CPU seconds that the build takes, instead of the recipe's figure.
         note: shown in the plan when the overlay applies.
         warn: the note is a warning.
     """
@@ -71,6 +72,7 @@ class Overlay(Table, frozen=True, kw_only=True):
     built_against: tuple[Name, ...] = ()
     backend: Backend | None = None
     disk_mib: int = 0
+    seconds: int = 0
     note: str = ""
     warn: bool = False
 

@@ -53,6 +53,7 @@ class Stack(Table, frozen=True, kw_only=True):
         packages: recipes with versions.
         requirements: the rest of the environment.
         options: for each recipe, what its hook is told.
+        accelerator: it is for GPUs; false for one that is built without CUDA, which only `--gpu cpu` can take.
         lock: there is a committed lock beside this file, and `build` never resolves.
         model: what the kernels are built for, in words: "llama, bf16, head_dim 128".
         download_mib: bytes that a first build fetches, MiB.
@@ -69,6 +70,7 @@ class Stack(Table, frozen=True, kw_only=True):
     packages: dict[Name, StackPackage]
     requirements: Requirements = Requirements()
     options: dict[Name, dict[str, Any]] = {}
+    accelerator: bool = True
     lock: bool = False
     model: str = ""
     download_mib: int = 0

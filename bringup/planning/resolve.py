@@ -197,6 +197,7 @@ def _overlay(recipe: Recipe, variant: str, overlays: Sequence[Overlay]) -> Build
         "backend": backend,
         "tools": tuple(dict.fromkeys(tools)),
         "disk_mib": next((one.disk_mib for one in reversed(overlays) if one.disk_mib), build.disk_mib),
+        "seconds": next((one.seconds for one in reversed(overlays) if one.seconds), build.seconds),
     }
     return msgspec.structs.replace(build, **changes)
 

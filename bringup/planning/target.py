@@ -32,10 +32,14 @@ def resolve_target(request: Request, catalogue: Catalogue, *, gpu: Gpu, machine:
     if machine not in gpu.machines:
         msg = f"{gpu.title} comes with {' or '.join(gpu.machines)} processors and this machine is {machine}"
         raise TargetError(msg, hint="builds for another processor architecture run on such a machine")
+    if gpu.accelerator != stack.accelerator:
+        what = f"{'for GPUs' if stack.accelerator else 'built without CUDA'}, and {gpu.name} is {gpu.title}"
+        able = [one.name for one in catalogue.stacks.values() if one.accelerator == gpu.accelerator]
+        raise TargetError(f"stack {stack.name} is {what}", hint=f"stacks for it: {', '.join(able) or 'none'}")
     release = catalogue.cuda[_choose_cuda(request, catalogue, stack, gpu)]
     python = catalogue.pythons[stack.python]
     if request.python and ".".join(request.python.split(".")[:2]) != stack.python:
-        msg = f"Python {request.python}: the stack {stack.name} is for Python {stack.python}. {python.why}"
+        msg = f"Python {request.python}: the stack {stack.name} is for Python {stack.python}: {python.why}"
         raise TargetError(msg, hint=f"leave --python out; bringup finds or unpacks Python {stack.python} itself")
     providers = _choose_providers(request, stack, release)
     return Target(gpu=gpu, cuda=release, providers=providers, python=python, machine=machine), stack

@@ -16,6 +16,7 @@ from bringup.system.fs import read_json
 from bringup.system.layout import Layout
 
 WORST = 10
+LONG = 56  # characters of a name that a table shows whole
 
 
 def find_target(build: Path, *, target: str = "", gpu: str = "", cuda: str = "") -> str:
@@ -32,8 +33,8 @@ def find_target(build: Path, *, target: str = "", gpu: str = "", cuda: str = "")
     """
     built = sorted(path.parent.name for path in build.glob("*/records") if any(path.glob("*.json")))
     built = sorted({*built, *(path.parent.name for path in build.glob("*/run.json"))})
-    release = f"-cu{cuda.replace('.', '')}-" if cuda else "-cu"
-    fits = [name for name in built if not gpu or name.startswith(f"{gpu}-cu")]
+    release = f"-cu{cuda.replace('.', '')}-" if cuda else ""
+    fits = [name for name in built if not gpu or name.startswith((f"{gpu}-cu", f"{gpu}-cp"))]
     fits = [name for name in fits if release in name and (not target or name == target)]
     asked = " ".join(filter(None, (target, gpu, f"CUDA {cuda}" if cuda else "")))
     if not fits:
@@ -188,7 +189,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     if run:
         state = {"running": "running, or killed"}.get(run["outcome"], run["outcome"])
         limits = f"{run['jobs']} jobs, {run['memory_mib'] / 1024:.1f} GiB of memory"
-        out.append(f"  last run {run['date']}: {state}, {duration(run['seconds'])}, {limits}")
+        date = str(run["date"]).replace("T", " ").replace("+00:00", " UTC")
+        out.append(f"  last run {date}: {state}, {duration(run['seconds'])}, {limits}")
         out += bound_lines(found["critical"])
     head = ("wall", "tools", "network", "unpacking", "own", "cpu", "busy", "peak", "units")
     width = max((len(row["step"]) for row in found["steps"]), default=4)
@@ -200,11 +202,16 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         for unit in found[key]:
             package, source, output = unit["unit"].split("|", 2)
             figures = f"{duration(unit['seconds']):>12}  {unit['peak_mib'] / 1024:5.1f} GiB"
-            out.append(f"  {figures}  {package}: {source or output}")
+            out.append(f"  {figures}  {package}: {_short(source or output)}")
     out += ["", f"  last plan: {reuse['run']} steps run, {reuse['reuse']} reused, {reuse['skip']} not needed"]
     if reuse["compiler_hits"] + reuse["compiler_misses"]:
         out.append(f"  compiler cache: {reuse['compiler_hits']} hits, {reuse['compiler_misses']} misses")
     return out
+
+
+def _short(path: str) -> str:
+    """Return a path for a table; long names in it, as generators make them, are shown without their middle."""
+    return "/".join(name if len(name) <= LONG else f"{name[:20]}...{name[-10:]}" for name in path.split("/"))
 
 
 def _line(row: Mapping[str, Any], width: int) -> str:

@@ -55,6 +55,9 @@ def make_dir(path: Path) -> Path:
         except (FileExistsError, NotADirectoryError) as exc:
             msg = f"{path}: a file stands where a folder should be"
             raise StorageError(msg, hint="remove it, or choose another folder") from exc
+        except FileNotFoundError as exc:  # /proc, an automounter
+            msg = f"{path}: this file system takes no new folders"
+            raise StorageError(msg, hint="choose another folder") from exc
     return path
 
 

@@ -86,11 +86,11 @@ def _ask(program: Path, *, facts: FactCache, env: Mapping[str, str]) -> dict[str
         try:
             done = process.run([program, "--version"], env=surroundings, check=False, error=PrepareError, timeout=30)
         except BringupError as exc:
-            return {"version": "", "said": exc.message}, depends
+            return {"version": "", "said": exc.message.rstrip(".")}, depends
         version = re.search(r"\d+(?:\.\d+)+", done.output)
         if done.returncode or not version:
             first = next((line.strip() for line in done.output.splitlines() if line.strip()), "")
-            return {"version": "", "said": first or process.describe_status(done.returncode)}, depends
+            return {"version": "", "said": first.rstrip(".") or process.describe_status(done.returncode)}, depends
         return {"version": version[0], "said": ""}, depends
 
     return facts.know(" ".join(["program", str(program), *more.values()]), ask)

@@ -77,10 +77,11 @@ ALLOWED: dict[str, set[str]] = {
     "holding": TOOLS | {"state", "session"},
     "engine": ENGINE,
     **dict.fromkeys(FRONT, ENGINE | FRONT | {"cli"}),
-    "generated": ENGINE | FRONT | {"cli", "tasks"},  # the reference is made from the tasks
     "tasks": ENGINE | FRONT,
+    "usage": ENGINE | FRONT | {"tasks"},
+    "generated": ENGINE | FRONT | {"cli", "tasks", "usage"},  # the reference is made from the tasks
     "collection": ENGINE | FRONT | {"tasks"},
-    "program": ENGINE | FRONT | {"tasks", "collection"},
+    "program": ENGINE | FRONT | {"tasks", "collection", "usage"},
     "cli": ENGINE | FRONT | {"tasks", "program"},
 }
 PHASES = {"fetch", "patch", "prepare", "build", "install", "verify"}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bringup.diagnose import diagnose_paths, render
+from bringup.report import as_typed
 
 CASES = Path(__file__).parent / "cases"
 SHOWN = Path(__file__).resolve().parents[3] / "docs" / "transcripts"
@@ -17,10 +18,17 @@ ISSUES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _started_by_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRINGUP_COMMAND", "./invokew")
+
+
 def printed(names: tuple[str, ...], *, brief: bool) -> str:
     words = ["$ ./invokew diagnose", *(["--brief"] if brief else []), *(f"{name}.log" for name in names)]
     return (
-        " ".join(words) + "\n" + "\n\n".join(render(diagnose_paths([f"{name}.log"])[0], brief=brief) for name in names)
+        " ".join(words)
+        + "\n"
+        + "\n\n".join(render(diagnose_paths([f"{name}.log"])[0], brief=brief, typed=as_typed) for name in names)
     )
 
 

@@ -1,6 +1,7 @@
 """The table, its data, and the corners of what is gathered."""
 
 import os
+import re
 import time
 from dataclasses import replace
 
@@ -190,6 +191,16 @@ def test_a_variant_of_the_wrong_abi_is_named_with_the_right_one(machine):
     assert found.status == "PASS"
     machine.stack, machine.variants = "kernels", {}
     assert finding(machine, "stack.abi").status == "PASS"
+
+
+def test_fixes_are_for_the_stack_that_was_asked_about(machine):
+    machine.disk_bytes = 2 << 30
+    machine.stack = "sglang-0.5.12"
+    assert machine.troubles()["host.disk"].fix[0].startswith("invoke build --gpu h200 --build-dir")
+    machine.stack = "kernels"
+    found = machine.troubles()["host.disk"]
+    assert found.fix[0].startswith("invoke build --gpu h200 --stack kernels --build-dir")
+    assert re.search(r"has 2\.0 GiB free, \d+ are needed", found.seen)
 
 
 def test_the_text_cannot_steer_a_terminal(machine):

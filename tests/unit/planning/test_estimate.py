@@ -51,6 +51,15 @@ def test_plan_takes_its_longest_chain():
     assert said == f"expected: about 1 min 05 s, 2.0 GiB of memory for compilers ({sure})"
 
 
+def test_a_compile_that_nobody_timed_makes_it_a_lower_bound():
+    parts = {
+        "alpha:build": StepEstimate(seconds=60, memory_mib=2048, source="recipe"),
+        "beta:build": StepEstimate(seconds=0, memory_mib=1024, source="unknown"),
+    }
+    found = estimate_plan((BUILD, replace(BUILD, package="beta")), parts, memory_mib=4096)
+    assert estimate_lines(found)[0].startswith("  expected: at least 1 min 00 s")
+
+
 def test_nothing_is_said_of_nothing():
     assert estimate_lines(estimate_plan((), {}, memory_mib=1)) == []
 

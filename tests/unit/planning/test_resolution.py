@@ -9,6 +9,7 @@ from helpers.data_root import Recipe, write_data
 from helpers.plans import World
 
 from bringup.config.catalogue import Catalogue, load_catalogue
+from bringup.config.paths import data_root
 from bringup.errors import TargetError, UsageError
 from bringup.model.plan import Request
 from bringup.model.source import AssembledSource, GitSource, Part
@@ -75,6 +76,13 @@ def test_overlays_that_hold(world: World):
     assert package.build.backend == "pep517"
     assert package.notes == ("alpha: new toolkit",)
     assert package.warnings == ("alpha: on Hopper",)
+
+
+def test_cpu_seconds_of_an_overlay_replace_the_recipes(tmp_path: Path):
+    text = '[variants.plain]\nsummary = "less"\n[variants.full]\nsummary = "all"\n'
+    text += '[[when]]\nvariants = ["full"]\nseconds = 70\n'
+    world = World(tmp_path, Recipe(name="alpha", build="seconds = 40", text=text))
+    assert [alpha(world, variants={"alpha": name}).build.seconds for name in ("plain", "full")] == [40, 70]
 
 
 def test_overlays_of_another_toolkit_and_gpu(world: World):
@@ -212,3 +220,17 @@ def test_every_unrecorded_commit_is_named_wherever_it_stands():
         "torch 1: no commit is recorded for tag v2 of json",
     ]
     assert unrecorded("torch", "1", unsure, {})[0].startswith("torch 1: no commit is recorded for tag v2;")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "stack", "said", "able"),
+    [
+        ("cpu", "kernels", "stack kernels is for GPUs, and cpu is a computer without a GPU", "registry-cpu"),
+        ("h200", "registry-cpu", "stack registry-cpu is built without CUDA, and h200 is NVIDIA H200", "kernels"),
+    ],
+)
+def test_a_stack_for_gpus_and_one_for_none_are_not_exchanged(gpu: str, stack: str, said: str, able: str):
+    catalogue = load_catalogue(data_root())
+    with pytest.raises(TargetError, match=said) as caught:
+        resolve_target(Request(gpu=gpu, stack=stack), catalogue, gpu=catalogue.gpu(gpu), machine="x86_64")
+    assert able in caught.value.hint

@@ -3,6 +3,7 @@
 import pytest
 
 from bringup.report import as_typed
+from bringup.tasks import TASKS
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,15 @@ def test_the_launcher_is_named_so_that_a_shell_reads_it(
 ) -> None:
     monkeypatch.setenv("BRINGUP_COMMAND", launcher)
     assert as_typed("invoke verify --gpu h200") == typed
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_every_task_is_known(monkeypatch: pytest.MonkeyPatch, task: str) -> None:
+    monkeypatch.setenv("BRINGUP_COMMAND", "./invokew")
+    assert as_typed(f"then: invoke {task}") == f"then: ./invokew {task}"
+
+
+def test_what_a_log_says_is_invoked_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRINGUP_COMMAND", "./invokew")
+    for text in ("could not invoke gcc", "failed to invoke builder", "/opt/bin/invoke build", "invoke --version"):
+        assert as_typed(text) == text

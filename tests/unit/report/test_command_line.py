@@ -15,7 +15,9 @@ from bringup.cli import main
 from bringup.collection import ns
 from bringup.errors import BringupError, BuildError, Interrupted
 from bringup.output import guarded
-from bringup.tasks import TASKS
+from bringup.system.layout import Settings
+from bringup.tasks import TASK_GROUPS, TASKS
+from bringup.verification import facts_of_target
 from bringup.words import fold_positionals
 
 
@@ -63,8 +65,12 @@ def data(tmp_path: Path) -> Path:
         (("clean",), "clean needs --target or --all"),
         (("gc", "--max-size", "huge"), "--max-size huge: wants a number"),
         (("build", "--gpu", "h200", "--host-compiler", "icc"), "--host-compiler icc: known are system and debs"),
-        (("build", "--gpu", "h200", "--mirror", "x"), "--mirror x: wants the form LEFT=RIGHT"),
-        (("build", "--gpu", "h200", "--jobs", "-2"), "can be negative"),
+        (("build", "--gpu", "h200", "--mirror", "x"), "--mirror x: wants the form PREFIX=REPLACEMENT"),
+        (("build", "--gpu", "h200", "--variant", "x"), "--variant x: wants the form PACKAGE=NAME"),
+        (("build", "--gpu", "h200", "--nice", "20"), "--nice 20: wants a number from 1 to 19"),
+        (("plan", "h200"), "did you mean --gpu h200?"),
+        (("bundle", "--gpu", "h200", "--only", "x"), "--only goes with --sources"),
+        (("build", "--gpu", "h200", "--jobs", "-2"), "--jobs -2: cannot be negative"),
     ],
 )
 def test_wrong_use_is_2_and_says_what_is_right(run, argv: tuple[str, ...], said: str):
@@ -75,7 +81,7 @@ def test_wrong_use_is_2_and_says_what_is_right(run, argv: tuple[str, ...], said:
     assert out == ""
 
 
-@pytest.mark.parametrize("argv", [(), ("--help",), ("--list",), ("-l",)])
+@pytest.mark.parametrize("argv", [(), ("--help",), ("--list",), ("-l",), ("help",)])
 def test_help_shows_every_task(run, argv: tuple[str, ...]):
     code, out, _ = run(*argv)
     assert code == 0
@@ -83,12 +89,25 @@ def test_help_shows_every_task(run, argv: tuple[str, ...]):
         assert re.search(rf"^\s+{task}\s+\S", out, re.MULTILINE), f"{task} has no line with a text"
 
 
-def test_help_of_a_task_shows_its_flags_and_its_text(run):
-    code, out, _ = run("build", "--help")
+@pytest.mark.parametrize("argv", [("build", "--help"), ("build", "-h"), ("help", "build"), ("--help", "build")])
+def test_help_of_a_task_shows_its_flags_and_its_text(run, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]):
+    monkeypatch.setenv("BRINGUP_COMMAND", "./invokew")
+    code, out, _ = run(*argv)
     assert code == 0
+    assert out.startswith("Usage: ./invokew build --gpu NAME [flags]\n")
     assert "the main job" in out
+    assert "`./invokew list gpus`" in out
+    assert max(map(len, out.splitlines())) <= 100
     for flag in ("--gpu", "--stack", "--offline", "--dry-run", "--jobs", "--debug"):
         assert flag in out
+
+
+def test_help_of_a_task_that_takes_words_shows_them(run):
+    assert run("diagnose", "--help")[1].startswith("Usage: invoke diagnose [LOG]")
+
+
+def test_every_task_stands_in_one_group_of_the_help():
+    assert sorted(task for _, names in TASK_GROUPS for task in names) == sorted(TASKS)
 
 
 def test_every_flag_of_every_task_is_explained():
@@ -248,3 +267,19 @@ def test_help_begins_with_what_it_is_for_and_ends_with_options(run):
     places = [out.index(text) for text in ("build --gpu h200", "\nBuild:", "\nFind out:", "--help and -V")]
     assert places == sorted(places)
     assert "Core options" not in out
+
+
+@pytest.mark.parametrize(
+    ("target", "known"),
+    [
+        ("h200-cu130-cp311", {"gpu": "h200", "cuda": "13.0"}),
+        ("jetson-orin-cu126-cp311-aarch64", {"gpu": "jetson-orin", "cuda": "12.6"}),
+        ("cpu-cp311", {"gpu": "cpu"}),
+    ],
+)
+def test_what_is_known_of_a_target_that_was_built(tmp_path: Path, target: str, known: dict[str, str]):
+    (tmp_path / target).mkdir()
+    plan = {"target": target, "stack": "tiny", "versions": {"alpha": "1.0"}}
+    (tmp_path / target / "plan.json").write_text(json.dumps(plan))
+    settings = Settings(data=tmp_path, build=tmp_path, cache=tmp_path / "cache")
+    assert facts_of_target({}, settings) == {"target": target, "stack": "tiny", "alpha": "1.0", **known}

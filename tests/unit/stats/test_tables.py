@@ -92,3 +92,19 @@ def test_no_build_at_all_and_several(layout: Layout, tmp_path: Path):
     (other / "run.json").write_text("{}")
     with pytest.raises(UsageError, match="several targets"):
         find_target(layout.build, gpu="h200")
+
+
+def test_names_that_a_generator_made_are_cut_in_their_middle(layout: Layout):
+    found = document(layout)
+    long = "batch_prefill_" + "dtype_q_bf16_" * 15 + "sm90"
+    found["worst_by_time"][0]["unit"] = f"alpha|build/{long}/mask_0.cu|x.o"
+    assert any(line.endswith("alpha: build/batch_prefill_dtype_..._bf16_sm90/mask_0.cu") for line in lines(found))
+
+
+def test_a_build_for_cpus_is_found(tmp_path: Path):
+    (tmp_path / "cpu-cp311/records").mkdir(parents=True)
+    (tmp_path / "cpu-cp311/records/alpha.build.json").write_text("{}")
+    assert find_target(tmp_path) == "cpu-cp311"
+    assert find_target(tmp_path, gpu="cpu") == "cpu-cp311"
+    with pytest.raises(UsageError):
+        find_target(tmp_path, gpu="h200")
