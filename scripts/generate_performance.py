@@ -1,4 +1,4 @@
-"""Writes docs/performance.md from the raw results in benchmarks/results, so that no figure is typed in.
+"""Writes docs/performance.md and its chart from the raw results in benchmarks/results, so that no figure is typed in.
 
 python scripts/generate_performance.py [--check]
 """
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from performance_chart import chart
 from performance_levels import SECTIONS as LEVELS
 from performance_levels import machine
 from performance_reuse import SECTIONS
@@ -18,12 +19,18 @@ from performance_source import table as from_source
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results"
 PAGE = ROOT / "docs/performance.md"
+CHART = ROOT / "docs/charts/peers.svg"
 
 
 def read(name: str) -> dict[str, Any]:
     """Return one result document."""
     document: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
     return document
+
+
+def results_of(name: str) -> dict[str, Any] | None:
+    """Return the results of a benchmark; None if it was not run."""
+    return read(name)["results"] if (RESULTS / f"{name}.json").is_file() else None
 
 
 def head(document: dict[str, Any], title: str) -> list[str]:
@@ -115,6 +122,8 @@ def kills() -> list[str]:
 def page() -> str:
     """Return the page."""
     lines = ["# Performance", "", "Made by scripts/generate_performance.py from benchmarks/results; do not edit.", ""]
+    lines += ["![Seconds of this program and of others, group by group](charts/peers.svg)", ""]
+    lines += ["Seconds, and how many times ours; each group is from one run on one machine, described below.", ""]
     sections = (
         ("build-kernels", main_job), ("pytorch-from-source", pytorch), ("diagnose", diagnose),
         ("launcher-overhead", launcher),
@@ -136,13 +145,15 @@ def page() -> str:
 
 
 def main() -> int:
-    """Write or compare the page and return the exit code."""
-    text = page()
+    """Write or compare page and chart and return the exit code."""
+    made = {PAGE: page(), CHART: chart(results_of)}
     if "--check" in sys.argv[1:]:
-        same = PAGE.is_file() and PAGE.read_text() == text
+        same = all(path.is_file() and path.read_text() == text for path, text in made.items())
         print("docs/performance.md is", "up to date" if same else "out of date: run scripts/generate_performance.py")
         return 0 if same else 1
-    PAGE.write_text(text)
+    for path, text in made.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
     return 0
 
 

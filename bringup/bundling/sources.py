@@ -50,6 +50,20 @@ def check_fetched(ctx: Context) -> None:
         raise InstallError(msg, hint=f"invoke prepare --gpu {target.gpu.name} --stack {ctx.plan.stack.name}{only}")
 
 
+def check_toolkit_travels(ctx: Context, flag: str) -> None:
+    """Fail if the toolkit that is to travel is an installed one: a node would look for it in the same place.
+
+    Raises:
+        UsageError: the hint names the toolkits that travel.
+    """
+    cuda, release = ctx.tools.cuda, ctx.plan.target.cuda
+    if cuda is None or cuda.provider != "system":
+        return
+    able = [name for name in ("wheels", "debs") if getattr(release.providers, name) is not None]
+    hint = f"take one that bringup puts together: --toolkit {' or '.join(able)}" if able else "leave the flag out"
+    raise UsageError(f"{flag} carries the CUDA toolkit, and the one at {cuda.root} is installed there", hint=hint)
+
+
 def source_files(ctx: Context) -> list[Path]:
     """Return the archives of all packages to build, each once.
 

@@ -17,7 +17,7 @@ from bringup.bundling.engine_wheel import engine_requirements, engine_wheel
 from bringup.bundling.glibc import glibc_of_ours, glibc_of_wheel, highest
 from bringup.bundling.parts import SUMS, tree_size, write_parts
 from bringup.bundling.script import install_script
-from bringup.bundling.sources import build_pins, check_fetched, source_files, toolkit_to_compile
+from bringup.bundling.sources import build_pins, check_fetched, check_toolkit_travels, source_files, toolkit_to_compile
 from bringup.bundling.without_torch import check_torch_can_stay, names, torch_wanted
 from bringup.config.lockfile import Pin
 from bringup.context import Context
@@ -104,6 +104,8 @@ def write_bundle(session: Session, options: BundleOptions, say: Callable[[str], 
     check_fetched(ctx) if options.sources else check_built(ctx)
     with run_lock(ctx.layout.root), tempfile.TemporaryDirectory(prefix="bringup-bundle-") as name:
         take_ready_tools(ctx)
+        if options.with_toolkit or options.sources:
+            check_toolkit_travels(ctx, "--sources" if options.sources else "--with-toolkit")
         scratch = Path(name)
         frozen = frozen_of(session, options)
         ingredients = list(gather(session, options, frozen, scratch, say))

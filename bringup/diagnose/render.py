@@ -21,7 +21,7 @@ def render(diagnosis: Diagnosis, *, brief: bool = False, typed: Callable[[str], 
     """
     name = "standard input" if diagnosis.log == "-" else printable(diagnosis.log)
     if diagnosis.status is Status.CLEAN:
-        return f"{name}: no failure found in {diagnosis.lines} lines"
+        return f"{name}: no failure found in {diagnosis.lines} line{'' if diagnosis.lines == 1 else 's'}"
     best, *others = diagnosis.findings
     if brief:
         root = f"  > {printable(best.line.strip(), 160)}"

@@ -34,7 +34,7 @@ def resolve_target(request: Request, catalogue: Catalogue, *, gpu: Gpu, machine:
         raise TargetError(msg, hint="builds for another processor architecture run on such a machine")
     if gpu.accelerator != stack.accelerator:
         what = f"{'for GPUs' if stack.accelerator else 'built without CUDA'}, and {gpu.name} is {gpu.title}"
-        able = [one.name for one in catalogue.stacks.values() if one.accelerator == gpu.accelerator]
+        able = [one.name for one in _stacks_for(gpu, catalogue)]
         raise TargetError(f"stack {stack.name} is {what}", hint=f"stacks for it: {', '.join(able) or 'none'}")
     release = catalogue.cuda[_choose_cuda(request, catalogue, stack, gpu)]
     python = catalogue.pythons[stack.python]
@@ -55,16 +55,20 @@ def _choose_cuda(request: Request, catalogue: Catalogue, stack: Stack, gpu: Gpu)
     problem = _cuda_problem(catalogue.cuda[name], gpu)
     if problem:
         able = [release.version for release in catalogue.cuda.values() if not _cuda_problem(release, gpu)]
-        others = [one.name for one in catalogue.stacks.values() if set(one.cuda) & set(able)]
+        others = [one.name for one in _stacks_for(gpu, catalogue) if set(one.cuda) & set(able)]
         hint = f"CUDA that can: {', '.join(able) or 'none that bringup knows'}"
         raise TargetError(problem, hint=hint + (f"; stacks for it: {', '.join(others)}" if others else ""))
     if wanted and wanted not in stack.cuda:
         msg = f"stack {stack.name} is for CUDA {' or '.join(stack.cuda)}, not {wanted}"
         refused = [refused_cuda(name, version_of(name, catalogue, stack), wanted) for name in stack.packages]
         msg = "\n  ".join([msg, *filter(None, refused)])
-        able = [other.name for other in catalogue.stacks.values() if wanted in other.cuda]
+        able = [other.name for other in _stacks_for(gpu, catalogue) if wanted in other.cuda]
         raise TargetError(msg, hint=f"stacks for CUDA {wanted}: {', '.join(able) or 'none'}")
     return name
+
+
+def _stacks_for(gpu: Gpu, catalogue: Catalogue) -> list[Stack]:
+    return [one for one in catalogue.stacks.values() if one.accelerator == gpu.accelerator]
 
 
 def _cuda_problem(release: CudaRelease, gpu: Gpu) -> str:

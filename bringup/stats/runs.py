@@ -98,6 +98,7 @@ class RunLog:
     def __init__(self, path: Path, run: Run) -> None:
         self._path = path
         self._run = run
+        self._begun = time.monotonic()  # the other clock may be set while it runs
         self._steps: list[StepRun] = []
         self._lock = threading.Lock()
         self._write(RUNNING)
@@ -114,7 +115,7 @@ class RunLog:
             self._write(outcome)
 
     def _write(self, outcome: str) -> None:
-        seconds = round(time.time() - self._run.started, 2)
+        seconds = round(time.monotonic() - self._begun, 2)
         run = msgspec.structs.replace(self._run, seconds=seconds, outcome=outcome, steps=tuple(self._steps))
         with contextlib.suppress(BringupError, OSError):
             write_atomic(self._path, msgspec.json.encode(run), durable=False)

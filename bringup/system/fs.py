@@ -68,7 +68,7 @@ def write_atomic(path: Path, content: bytes | str, *, durable: bool = True) -> N
     """
     data = content.encode() if isinstance(content, str) else content
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_dir(path.parent)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as sink:

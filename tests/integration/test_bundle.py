@@ -333,3 +333,29 @@ def test_what_cannot_be_left_to_the_node(site: Site) -> None:
         assert says in text
     assert not (site.folder / "no.bundle").exists()
     assert not list(site.folder.glob(".*.new"))
+
+
+def test_an_installed_toolkit_does_not_travel(tmp_path: Path) -> None:
+    program = Program.at(tmp_path, write_data(tmp_path / "data", local_recipe(tmp_path / "src", "alpha", cuda=True)))
+    program.run("build")
+    for flag in ("--sources", "--with-toolkit"):
+        text = program.run("bundle", flag, "--output", str(tmp_path / "no.bundle"), code=2).text
+        assert f"{flag} carries the CUDA toolkit, and the one at {tmp_path / 'cuda'} is installed there" in text
+        assert "--toolkit wheels" in text
+    assert not (tmp_path / "no.bundle").exists()
+
+
+def test_a_bundle_of_sources_is_built_on_the_node_without_a_network(site: Site, tmp_path: Path) -> None:
+    bundle = site.bundle("sources.bundle", "--sources", "--only", "alpha")
+    assert not list((site.folder / "sources.bundle").glob("**/torch-*.whl"))
+    dest = tmp_path / "node"
+    call(0, "/bin/sh", bundle / "install.sh", dest)
+    assert "run   alpha build" in call(0, dest / "bin/bringup", "plan")
+    moved = site.folder / "src"
+    moved.rename(site.folder / "src.gone")  # what the archive was fetched from
+    try:
+        text = call(0, dest / "bin/bringup", "build")
+    finally:
+        (site.folder / "src.gone").rename(moved)
+    assert re.search(r"done  alpha build .*alpha-1\.0", text)
+    assert "nothing to do" in call(0, dest / "bin/bringup", "build")

@@ -65,6 +65,14 @@ def test_a_failed_step_is_in_the_record_and_the_timeline(layout: Layout):
     assert bars(layout)["alpha:build"]["args"]["outcome"] == "failed"
 
 
+def test_a_clock_that_is_set_back_makes_no_run_of_less_than_nothing(layout: Layout):
+    log = RunLog(layout.run, Run(target="t", stack="s", started=4_000_000_000, jobs=2, memory_mib=10))
+    log.close(DONE)
+    found = read_run(layout.run)
+    assert found is not None
+    assert 0 <= found.seconds < 100
+
+
 def test_a_record_that_cannot_be_written_ends_no_build(layout: Layout):
     layout.run.unlink()
     layout.run.mkdir()

@@ -143,3 +143,10 @@ def test_file_where_a_folder_should_be(tmp_path: Path):
     for path in (tmp_path / "file", tmp_path / "file/below"):
         with pytest.raises(StorageError, match="a file stands where a folder should be"):
             fs.make_dir(path)
+
+
+def test_a_file_system_that_takes_no_folders_is_named():
+    with pytest.raises(StorageError, match="/proc/none: this file system takes no new folders"):
+        fs.make_dir(Path("/proc/none"))
+    with pytest.raises(StorageError, match="/proc/none"):
+        fs.write_atomic(Path("/proc/none/x"), "x")
