@@ -35,7 +35,8 @@ def our_wheels(ctx: Context) -> dict[str, tuple[Path, ...]]:
         lookup = ctx.store.lookup(fingerprint)
         if lookup.entry is None:
             msg = f"{name}: {lookup.problem or 'its wheel is not in the store'}"
-            raise InstallError(msg, hint="run the same command again; it is built anew")
+            names = f"--gpu {ctx.plan.target.gpu.name} --stack {ctx.plan.stack.name}"
+            raise InstallError(msg, hint=f"invoke build {names} builds it anew")
         found[name] = lookup.wheels
     return found
 

@@ -5,6 +5,7 @@ Writing the ten flags of a target into every task would repeat them and let them
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,8 +137,8 @@ def request_from(flags: Flags) -> Request:
         flags = flags | bundle_flags()
     numbers = {name: flags.get(name.replace("-", "_"), 0) for name in ("jobs", "memory", "nice", "time-limit")}
     for name, value in numbers.items():
-        if value < 0:
-            msg = f"--{name} {value:g}: cannot be negative"
+        if value < 0 or not math.isfinite(value):
+            msg = f"--{name} {value:g}: cannot be {'negative' if value < 0 else 'had'}"
             raise UsageError(msg)
     if numbers["nice"] > MOST_NICE:
         msg = f"--nice {numbers['nice']}: wants a number from 1 to {MOST_NICE}"

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bringup.config.catalogue import Catalogue
+from bringup.model.gpu import Gpu
+
+NO_CUDA = "no CUDA"
 
 
 def rows(catalogue: Catalogue, kind: str) -> list[dict[str, Any]]:
@@ -39,7 +42,11 @@ def _recipes(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 def _stacks(catalogue: Catalogue) -> list[dict[str, Any]]:
     return [
-        {"name": one.name, "cuda": [f"CUDA {name}" for name in one.cuda], "title": one.title}
+        {
+            "name": one.name,
+            "cuda": [f"CUDA {name}" for name in one.cuda] if one.accelerator else [NO_CUDA],
+            "title": one.title,
+        }
         for one in catalogue.stacks.values()
     ]
 
@@ -48,14 +55,18 @@ def _gpus(catalogue: Catalogue) -> list[dict[str, Any]]:
     return [
         {
             "name": one.name,
-            "capability": one.capability,
-            "code": one.machine_code.exact,
-            "cuda": f"CUDA {one.cuda.min}" + (f" to before {one.cuda.before}" if one.cuda.before else " or newer"),
+            "capability": one.capability if one.accelerator else "",
+            "code": one.machine_code.exact if one.accelerator else "",
+            "cuda": _range(one) if one.accelerator else NO_CUDA,
             "stack": one.stack,
             "title": one.title,
         }
         for one in catalogue.gpus.values()
     ]
+
+
+def _range(gpu: Gpu) -> str:
+    return f"CUDA {gpu.cuda.min}" + (f" to before {gpu.cuda.before}" if gpu.cuda.before else " or newer")
 
 
 def _toolchains(catalogue: Catalogue) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -137,9 +138,14 @@ def sglang_arguments(flags: Mapping[str, Any]) -> list[str]:
             prompt_file.check(given["model"], given["prompts"], TOKENS)
         except ValueError as exc:
             raise UsageError(str(exc)) from None
-    if flags.get("tp", 0) and flags["tp"] < 0:
-        msg = f"--tp {flags['tp']}: wants a number of GPUs"
-        raise UsageError(msg)
+    ranges = {
+        "tp": (0, math.inf, "a number of GPUs"),
+        "mem_fraction_static": (0, 1, "a share of the GPU's memory, 0.5"),
+        "cuda_graph_max_bs": (0, math.inf, "a batch size"),
+    }
+    for name, (least, most, what) in ranges.items():
+        if not least <= flags.get(name, 0) <= most:  # false for NaN too
+            raise UsageError(f"--{name.replace('_', '-')} {flags[name]}: wants {what}")
     told: dict[str, Any] = {**flags, **given}
     arguments: list[str] = []
     for flag in ("model", "prompts", "tp", "mem_fraction_static", "cuda_graph_max_bs"):

@@ -65,7 +65,7 @@ def chart(read: Callable[[str], Mapping[str, Any] | None]) -> str:
         rows = bars_of(results)
         longest, ours = max(seconds for _, seconds, _ in rows), next(one for who, one, _ in rows if who == OURS)
         for number, (who, seconds, note) in enumerate(rows):
-            parts += _bar(y + 8 + number * ROW, who, seconds, longest, note or f"{seconds / ours:.2g} x")
+            parts += _bar(y + 8 + number * ROW, who, seconds, longest, note or times(seconds / ours))
         y += 8 + len(rows) * ROW + GAP
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}" '
@@ -73,6 +73,11 @@ def chart(read: Callable[[str], Mapping[str, Any] | None]) -> str:
     )
     back = f'<rect width="{WIDTH}" height="{y}" fill="#ffffff"/>'
     return "\n".join([head, back, '<g transform="translate(14 0)" fill="#222222">', *parts, "</g>", "</svg>"]) + "\n"
+
+
+def times(ratio: float) -> str:
+    """Return a ratio as people write it: "0.06 x", "1.5 x", "240 x"."""
+    return f"{ratio:.0f} x" if ratio >= 9.5 else f"{ratio:.{1 if ratio >= 0.95 else 2}f} x"
 
 
 def _bar(y: int, who: str, seconds: float, longest: float, note: str) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from bringup.model.base import Table
 
@@ -29,14 +31,14 @@ class UserSettings(Table, frozen=True, kw_only=True):
 
     cache: str = ""
     build_dir: str = ""
-    jobs: int = 0
-    memory_gib: float = 0
-    nice: int = 0
+    jobs: Annotated[int, msgspec.Meta(ge=0)] = 0
+    memory_gib: Annotated[float, msgspec.Meta(ge=0)] = 0
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
     debian_mirror: str = ""
     mirrors: dict[str, str] = {}
     remote_store: str = ""
     remote_store_write: bool = False
-    remote_store_timeout: float = 5.0
+    remote_store_timeout: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     compiler_cache: Literal["auto", "on", "off"] = "auto"
     compiler_cache_share: str = ""
 

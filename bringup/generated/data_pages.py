@@ -111,9 +111,10 @@ def _stack_section(catalogue: Catalogue, stack: Stack) -> str:
     default = [gpu.name for gpu in catalogue.gpus.values() if gpu.stack == stack.name]
     cuda = ", ".join(stack.cuda) + (" (the first is the default)" if len(stack.cuda) > 1 else "")
     gib = f"{stack.download_mib / 1024:.1f} GiB to fetch and {stack.disk_mib / 1024:.1f} GiB of disk"
+    toolkit = [f"- CUDA toolkit from {', '.join(f'`{name}`' for name in stack.toolkits)}, in this order"]
     facts = [
-        f"- dated {stack.date}, for Python {stack.python}, with CUDA {cuda}",
-        f"- CUDA toolkit from {', '.join(f'`{name}`' for name in stack.toolkits)}, in this order",
+        f"- dated {stack.date}, for Python {stack.python}, with{f' CUDA {cuda}' if stack.accelerator else 'out CUDA'}",
+        *(toolkit if stack.accelerator else ["- for computers without a GPU, and for no others"]),
         f"- about {gib}, besides toolchain and build folders",
     ]
     if stack.model:

@@ -44,3 +44,13 @@ def test_wrong_file_names_itself_key_and_value(tmp_path: Path):
         load_settings({"BRINGUP_CONFIG": str(path)})
     assert f"{path}:1: jobs: expected int, got str (value: 'many')" in caught.value.message
     assert f"{path}:2: builddir: unknown key; did you mean build_dir?" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "line", ["jobs = -1", "memory_gib = -0.5", "nice = 20", "nice = -1", "remote_store_timeout = 0"]
+)
+def test_numbers_that_cannot_be(tmp_path: Path, line: str):
+    path = tmp_path / "c.toml"
+    path.write_text(line + "\n")
+    with pytest.raises(ConfigError, match=f"{path}:1: {line.split()[0]}: expected "):
+        load_settings({"BRINGUP_CONFIG": str(path)})

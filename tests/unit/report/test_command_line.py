@@ -13,11 +13,11 @@ from helpers.data_root import Recipe, write_data
 from bringup import flags, words
 from bringup.cli import main
 from bringup.collection import ns
-from bringup.errors import BringupError, BuildError, Interrupted
+from bringup.errors import BringupError, BuildError, Interrupted, UsageError
 from bringup.output import guarded
 from bringup.system.layout import Settings
 from bringup.tasks import TASK_GROUPS, TASKS
-from bringup.verification import facts_of_target
+from bringup.verification import facts_of_target, sglang_arguments
 from bringup.words import fold_positionals
 
 
@@ -67,6 +67,8 @@ def data(tmp_path: Path) -> Path:
         (("build", "--gpu", "h200", "--host-compiler", "icc"), "--host-compiler icc: known are system and debs"),
         (("build", "--gpu", "h200", "--mirror", "x"), "--mirror x: wants the form PREFIX=REPLACEMENT"),
         (("build", "--gpu", "h200", "--variant", "x"), "--variant x: wants the form PACKAGE=NAME"),
+        (("build", "--gpu", "h200", "--memory", "nan"), "--memory nan: cannot be had"),
+        (("build", "--gpu", "h200", "--time-limit", "inf"), "--time-limit inf: cannot be had"),
         (("build", "--gpu", "h200", "--nice", "20"), "--nice 20: wants a number from 1 to 19"),
         (("plan", "h200"), "did you mean --gpu h200?"),
         (("bundle", "--gpu", "h200", "--only", "x"), "--only goes with --sources"),
@@ -177,6 +179,11 @@ def test_list_as_tables_and_json(run, data: Path):
     assert document["recipes"][0]["versions"] == ["1.0"]
 
 
+def test_a_computer_without_a_gpu_is_listed_without_cuda(run):
+    assert re.search(r"^  cpu +no CUDA +registry-cpu ", run("list", "gpus")[1], re.MULTILINE)
+    assert re.search(r"^  registry-cpu +no CUDA ", run("list", "stacks")[1], re.MULTILINE)
+
+
 def test_settings_of_the_user_and_flags_over_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "config.toml"
     path.write_text(
@@ -283,3 +290,18 @@ def test_what_is_known_of_a_target_that_was_built(tmp_path: Path, target: str, k
     (tmp_path / target / "plan.json").write_text(json.dumps(plan))
     settings = Settings(data=tmp_path, build=tmp_path, cache=tmp_path / "cache")
     assert facts_of_target({}, settings) == {"target": target, "stack": "tiny", "alpha": "1.0", **known}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("tp", -1, "--tp -1: wants a number of GPUs"),
+        ("mem_fraction_static", 1.5, "--mem-fraction-static 1.5: wants a share"),
+        ("mem_fraction_static", float("nan"), "--mem-fraction-static nan: wants a share"),
+        ("cuda_graph_max_bs", -8, "--cuda-graph-max-bs -8: wants a batch size"),
+    ],
+)
+def test_options_of_the_sglang_level_that_cannot_be(name: str, value: float, said: str):
+    with pytest.raises(UsageError, match=said):
+        sglang_arguments({name: value})
+    assert sglang_arguments({"tp": 2, "mem_fraction_static": 0.5}) == ["--tp", "2", "--mem-fraction-static", "0.5"]
