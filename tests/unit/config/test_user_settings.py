@@ -47,10 +47,10 @@ def test_wrong_file_names_itself_key_and_value(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "line", ["jobs = -1", "memory_gib = -0.5", "nice = 20", "nice = -1", "remote_store_timeout = 0"]
+    ("key", "value"), [("jobs", -1), ("memory_gib", -0.5), ("nice", 20), ("nice", -1), ("remote_store_timeout", 0)]
 )
-def test_numbers_that_cannot_be(tmp_path: Path, line: str):
+def test_numbers_that_cannot_be(tmp_path: Path, key: str, value: float):
     path = tmp_path / "c.toml"
-    path.write_text(line + "\n")
-    with pytest.raises(ConfigError, match=f"{path}:1: {line.split()[0]}: expected "):
+    path.write_text(f"{key} = {value}\n")
+    with pytest.raises(ConfigError, match=f"{path}:1: {key}: expected "):
         load_settings({"BRINGUP_CONFIG": str(path)})
