@@ -46,6 +46,8 @@ def clean(build: Path, target: str, *, everything: bool) -> Iterator[str]:
         near = nearest(target, there)
         msg = f"{build} has no target {target!r}; it has {', '.join(there) or 'none'}"
         raise UsageError(msg, hint=f"did you mean {near}?" if near else "")
+    if not there and not (build / "toolchains").is_dir():
+        yield f"{build}: nothing to remove"
     for name in there if everything else [target]:
         with run_lock(build / name):
             remove_tree(build / name)

@@ -115,6 +115,7 @@ def test_clean_removes_one_target(build: Path):
 def test_clean_all_keeps_what_is_not_ours(build: Path):
     assert len(list(clean(build, "", everything=True))) == 3
     assert left(build) == ["notes.txt"]
+    assert list(clean(build, "", everything=True)) == [f"{build}: nothing to remove"]
 
 
 def test_clean_without_a_name_or_with_a_wrong_one(build: Path):
