@@ -119,15 +119,43 @@ def kills() -> list[str]:
     return [*head(document, "Random kills"), text, ""]
 
 
+def real_kills() -> list[str]:
+    """Return the section on whole builds whose processes are killed."""
+    document = read("real-kills")
+    found = document["results"]
+    hit = ", ".join(f"{name} {count}" for name, count in found["by_name"].items())
+    text = (
+        f"{found['kills']} processes of {found['runs']} runs of `bringup build` were killed at random ({hit}). After "
+        f"each of the {found['builds']} builds that came of it, the {found['files']} files of its {found['wheels']} "
+        f"wheels were compared with an undisturbed build's: {found['results_wrong']} builds had other files."
+    )
+    return [*head(document, "Random kills of whole builds with real compilers"), text, ""]
+
+
+def overhead() -> list[str]:
+    """Return the section on the seconds that are ours."""
+    document = read("overhead")
+    found = document["results"]
+    text = (
+        f"Of {found['wall_s']:.0f} s that the steps of the main job took, {found['tool_s']:.0f} s are those of "
+        f"commands, {found['download_s']:.0f} s of downloads, {found['unpack_s']:.0f} s of unpacking and packing, and "
+        f"{found['own_s']:.0f} s everything else of ours: {found['overhead_percent']} %. With unpacking counted "
+        f"as ours, and against commands alone, it is {found['overhead_percent_over_tools_alone']} %."
+    )
+    return [*head(document, "What is ours of the main job"), text, ""]
+
+
 def page() -> str:
     """Return the page."""
     lines = ["# Performance", "", "Made by scripts/generate_performance.py from benchmarks/results; do not edit.", ""]
     lines += ["![Seconds of this program and of others, group by group](charts/peers.svg)", ""]
     lines += ["Seconds, and how many times ours; each group is from one run on one machine, described below.", ""]
     sections = (
-        ("build-kernels", main_job), ("pytorch-from-source", pytorch), ("diagnose", diagnose),
+        ("build-kernels", main_job), ("overhead", overhead),
+        ("pytorch-from-source", pytorch), ("diagnose", diagnose),
         ("launcher-overhead", launcher),
         ("memory-admission", memory), ("packages-parallel", packages), ("random-kills", kills),
+        ("real-kills", real_kills),
     )  # fmt: skip
     for name, (title, section_of) in LEVELS.items():
         if (RESULTS / f"{name}.json").is_file():
