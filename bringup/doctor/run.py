@@ -35,6 +35,7 @@ class Outcome:
 
     report: DoctorReport
     done: tuple[Done, ...] = ()
+    mendable: bool = True  # false where fixing was asked for and there is nothing to fix without root
 
     @property
     def document(self) -> DoctorDocument:
@@ -54,6 +55,8 @@ class Outcome:
         rows = [render(self.report)]
         for one in self.done:
             rows += [f"did:  {one.did}   ({one.why})", f"undo: {one.undo}"]
+        if not self.mendable:
+            rows.append("nothing here can be mended without root")
         return "\n".join(rows)
 
 
@@ -88,6 +91,6 @@ def run_doctor(
     report = examine(facts)
     actions = plan_fixes(facts, report) if fix else ()
     if not actions or not agree([describe(action, "TIME") for action in actions]):
-        return Outcome(report=report)
+        return Outcome(report=report, mendable=bool(actions) or not fix)
     done = apply(actions)
     return Outcome(report=examine(gather(question, places, mirrors=mirrors)), done=done)

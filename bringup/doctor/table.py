@@ -20,6 +20,7 @@ from bringup.doctor.model import DoctorReport, Finding, Status
 from bringup.doctor.registry import FUNCTIONS
 from bringup.doctor.rules import CheckText, check_texts
 
+ABOUT_GPUS = ("gpu.present", "driver.", "toolkit.", "variables.arch")
 REFERENCE = "docs/reference/known-issues.md"
 
 
@@ -41,6 +42,8 @@ def examine(facts: Facts) -> DoctorReport:
 
 
 def _finding(text: CheckText, facts: Facts) -> Finding:
+    if not facts.question.gpu.accelerator and text.id.startswith(ABOUT_GPUS):
+        return Finding(id=text.id, status=Status.SKIP, seen="nothing is built for a GPU", why=text.why)
     verdict = FUNCTIONS[text.id](facts)
     if verdict.status in (Status.PASS, Status.SKIP):
         return Finding(id=text.id, status=verdict.status, seen=verdict.seen, why=text.why)

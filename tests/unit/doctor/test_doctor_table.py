@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bringup.config.settings import load_settings
 from bringup.diagnose.knowledge import load_knowledge
-from bringup.doctor import apply, examine, plan_fixes, render
+from bringup.doctor import apply, examine, plan_fixes, render, run_doctor
 from bringup.doctor.checks_variables import architectures
 from bringup.doctor.gather_host import gather_host
 from bringup.doctor.gather_site import locate
@@ -193,6 +193,15 @@ def test_a_variant_of_the_wrong_abi_is_named_with_the_right_one(machine):
     assert finding(machine, "stack.abi").status == "PASS"
 
 
+def test_a_computer_without_a_gpu_is_asked_nothing_about_one(machine):
+    machine.gpu, machine.stack = "cpu", "registry-cpu"
+    report = machine.report()
+    assert report.target == "cpu-cp311"
+    about = [one for one in report.checks if one.id.startswith(("driver.", "toolkit.")) or one.id == "gpu.present"]
+    assert len(about) > 10
+    assert {one.status for one in about} == {"SKIP"}
+
+
 def test_fixes_are_for_the_stack_that_was_asked_about(machine):
     machine.disk_bytes = 2 << 30
     machine.stack = "sglang-0.5.12"
@@ -220,6 +229,8 @@ def mend(machine):
 
 def test_a_healthy_machine_needs_no_fix(machine):
     assert mend(machine) == ()
+    asked = run_doctor(machine.question(), machine.places(), fix=True)
+    assert asked.text.endswith("\nnothing here can be mended without root")
 
 
 def test_stale_caches_are_put_aside_and_can_be_put_back(machine):
