@@ -172,8 +172,8 @@ def plan_lines(plan: Plan, *, why: str = "") -> list[str]:
             lines += change_lines(plan, why)
             lines.append(f"        fingerprint {step.fingerprint}, over:")
             lines += [f"          {name}: {shown(value)}" for name, value in plan.inputs.get(why, {}).items()]
-    lines += [f"  note: {line}" for line in plan.notes]
-    lines += [f"  warning: {line}" for line in plan.warnings]
+    lines += [part for line in plan.notes for part in wrapped("  note: ", line)]
+    lines += [part for line in plan.warnings for part in wrapped("  warning: ", line)]
     if plan.download_mib or plan.disk_mib:
         lines.append(f"  estimate: {plan.download_mib / 1024:.1f} GiB to fetch, {plan.disk_mib / 1024:.1f} GiB of disk")
     return lines

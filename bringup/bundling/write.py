@@ -122,10 +122,11 @@ def _write(
     ingredients: Sequence[Ingredient], frozen: Frozen, options: BundleOptions, say: Callable[[str], None]
 ) -> list[str]:
     """Say what goes in, write it beside its place, and rename; returns the names of the parts."""
-    total = sum(one.size for one in ingredients)
+    total, width = sum(one.size for one in ingredients), max(len(one.name) for one in ingredients)
     for one in ingredients:
-        say(f"  {one.name:<28} {one.size / MIB:>9.1f} MiB  {len(one.files)} files")
-    say(f"  {'in all':<28} {total / MIB:>9.1f} MiB")
+        count = len(one.files)
+        say(f"  {one.name:<{width}} {one.size / MIB:>9.1f} MiB  {count} file{'s' if count != 1 else ''}")
+    say(f"  {'in all':<{width}} {total / MIB:>9.1f} MiB")
     if free_bytes(options.out) < total * 1.02:
         free = free_bytes(options.out) / MIB
         msg = f"{options.out}: the bundle takes {total / MIB:.0f} MiB and {free:.0f} MiB are free"

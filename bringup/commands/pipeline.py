@@ -96,8 +96,7 @@ def opening_lines(plan: Plan, limits: str, *, offline: bool) -> list[str]:
     lines += [part for line in plan.warnings for part in wrapped("  warning: ", line)]
     lines += [part for line in plan.notes for part in wrapped("  note: ", line)]
     fetch = "nothing is fetched" if offline else f"about {plan.download_mib / 1024:.1f} GiB to fetch"
-    lines.append(f"  {limits}; {fetch}, {plan.disk_mib / 1024:.0f} GiB of disk")
-    return lines
+    return [*lines, *wrapped("  ", f"{limits}; {fetch}, {plan.disk_mib / 1024:.0f} GiB of disk")]
 
 
 def limits_text(session: Any) -> str:
@@ -181,7 +180,7 @@ def plan(request: Request, settings: Settings, *, json: bool, why: str) -> int |
     if json:
         print_json(session.plan.document() | {"estimate": session.estimate().document()})
     else:
-        lines = [*plan_lines(session.plan, why=why), f"  limits: {limits_text(session)}"]
+        lines = [*plan_lines(session.plan, why=why), *wrapped("  limits: ", limits_text(session))]
         print(as_typed("\n".join([*lines, *estimate_lines(session.estimate())])))
     return None
 
