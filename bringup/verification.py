@@ -228,9 +228,10 @@ def environment_variables(request: Request, settings: Settings) -> dict[str, str
         "CUDAHOSTCXX": f"{place}/bin/g++",
         "PIP_CONSTRAINT": f"{place}/constraints.txt",
         "UV_CONSTRAINT": f"{place}/constraints.txt",
-        "TORCH_CUDA_ARCH_LIST": ctx.plan.target.gpu.arch["torch"],
-        "FLASHINFER_CUDA_ARCH_LIST": ctx.plan.target.gpu.arch["flashinfer"],
     }
+    if ctx.plan.target.gpu.accelerator:
+        variables["TORCH_CUDA_ARCH_LIST"] = ctx.plan.target.gpu.arch["torch"]
+        variables["FLASHINFER_CUDA_ARCH_LIST"] = ctx.plan.target.gpu.arch["flashinfer"]
     for package in ctx.plan.packages.values():
         variables |= package.recipe.run_env
     if ctx.tools.cuda:

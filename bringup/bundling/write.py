@@ -284,7 +284,7 @@ def frozen_of(session: Session, options: BundleOptions) -> Frozen:
         with_toolkit=options.with_toolkit or options.sources,
         sources=options.sources,
         only=request.only if options.sources else (),
-        driver=target.cuda.driver_compat,
+        driver=target.cuda.driver_compat if target.gpu.accelerator else "0",
         glibc=highest([release.debs.glibc, target.python.debs.glibc]),
         machine=target.machine,
         title=target.gpu.title,

@@ -138,10 +138,10 @@ def closing_lines(session: Any, levels: Any) -> list[str]:
     chosen = record.get("facts", {}).get("chosen", ())
     lines = [part for line in chosen for part in wrapped("  overridden on purpose: ", line)]
     lines += ["", f"  environment  {layout.env}", f"  evidence     {layout.verify_json}"]
-    if any(level.status == "SKIPPED" for level in levels):
-        lines.append(f"  next         carry it to a machine with the GPU: invoke bundle {names}")
-    lines.append(f"               a shell in it: invoke shell {names}")
-    return lines
+    moves = [f"a shell in it: invoke shell {names}"]
+    if plan.target.gpu.accelerator and any(level.status == "SKIPPED" for level in levels):
+        moves.insert(0, f"carry it to a machine with the GPU: invoke bundle {names}")
+    return [*lines, *(f"  {'next' if number == 0 else '':<12} {text}" for number, text in enumerate(moves))]
 
 
 def read_levels(session: Any) -> Any:

@@ -154,6 +154,8 @@ def unable(name: LevelName, ctx: Context, devices: Sequence[Device]) -> str:
     wanted = {LevelName.FLASHINFER: "flashinfer", LevelName.SGLANG: "sglang"}.get(name)
     if wanted and wanted not in ctx.plan.packages:
         return f"the stack {ctx.plan.stack.name} has no {wanted}"
+    if not gpu.accelerator:
+        return f"the target is {gpu.title}"
     where = gpu.title.removeprefix("NVIDIA ")
     stack = ctx.plan.stack.name
     command = f"on a machine with an {where}: invoke verify --gpu {gpu.name} --stack {stack} --level {name}"
@@ -169,6 +171,13 @@ def unable(name: LevelName, ctx: Context, devices: Sequence[Device]) -> str:
 class _Setup:
     arguments: Sequence[str | Path] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def _cuda_of_torch(ctx: Context) -> str:
+    """Return the CUDA release that the target's PyTorch has to be built for; "" where it has none."""
+    if "pytorch" not in ctx.plan.packages:
+        return ""
+    return ctx.plan.target.cuda.version if ctx.plan.target.gpu.accelerator else "none"
 
 
 def _import_setup(ctx: Context, devices: Sequence[Device]) -> _Setup:
@@ -201,7 +210,7 @@ def _import_setup(ctx: Context, devices: Sequence[Device]) -> _Setup:
             if package.name not in without_driver
         ],
         "without_driver": without_driver,
-        "cuda": ctx.plan.target.cuda.version if "pytorch" in ctx.plan.packages else "",
+        "cuda": _cuda_of_torch(ctx),
         "driver": driver,
     }
     write_json(folder / "import-request.json", request)

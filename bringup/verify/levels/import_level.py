@@ -1,7 +1,7 @@
 """Level import: every package of the stack imports in the target environment, from our files, in the version asked.
 
 Runs in the target environment's Python, without a GPU. What to check is a JSON document:
-{"packages": [{"name", "module", "distribution", "version", "site"}], "cuda": "13.0", "driver": "a sentence about
+{"packages": [{"name", "module", "distribution", "version", "site"}], "cuda": "13.0" or "none", "driver": "a sentence about
 libcuda"}. `site` is the node's folder that a package is linked from, "" for one of the environment's own.
 """
 
@@ -58,9 +58,10 @@ def body(result: Result, request: dict[str, Any]) -> None:
     torch = sys.modules.get("torch")
     wanted = request.get("cuda", "")
     if torch is not None and wanted:
-        found = str(torch.version.cuda)
+        found = str(torch.version.cuda or "none")
         same = found == wanted
-        why = f"torch was built for CUDA {found}" + ("" if same else f" and the target is CUDA {wanted}")
+        why = f"torch was built for CUDA {found}" if torch.version.cuda else "torch was built without CUDA"
+        why += "" if same else f" and the target is {'without it' if wanted == 'none' else f'CUDA {wanted}'}"
         result.add("torch-cuda", same, why, evidence={"cuda": found, "git": str(torch.version.git_version)})
     result.evidence["driver"] = request["driver"]
 
