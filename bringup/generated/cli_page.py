@@ -16,9 +16,9 @@ INTRODUCTION = """\
 Made from the tasks by `invoke schema`; edit `bringup/tasks.py` and `bringup/flags.py`.
 
 `./invokew TASK` in a checkout, `invoke TASK` where its `.venv` is active, and `bringup TASK` where the package is
-installed are the same, but that `invoke` itself knows no plain words (`list --what gpus` instead of `list gpus`) and ends
-with 1 on [wrong use](exit-codes.md). `TASK --help` shows the flags of a task. A flag's value follows after a space or an
-equals sign; flags that may be repeated are given once for each value.
+installed are the same, but that `invoke` itself knows no plain words (`list --what gpus` instead of `list gpus`) and
+ends with 1 on [wrong use](exit-codes.md). `TASK --help` shows the flags of a task. A flag's value follows after a space
+or an equals sign; flags that may be repeated are given once for each value.
 
 `-o` is short for `--output`; there are no other short flags. Options before the task (`--echo`, `--dry` ...) are
 invoke's own and have no use here.

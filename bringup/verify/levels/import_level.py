@@ -1,8 +1,9 @@
 """Level import: every package of the stack imports in the target environment, from our files, in the version asked.
 
 Runs in the target environment's Python, without a GPU. What to check is a JSON document:
-{"packages": [{"name", "module", "distribution", "version", "site"}], "cuda": "13.0" or "none", "driver": "a sentence about
-libcuda"}. `site` is the node's folder that a package is linked from, "" for one of the environment's own.
+{"packages": [{"name", "module", "distribution", "version", "site"}], "cuda": "13.0", "driver": "a sentence about
+libcuda"}. `cuda` is "none" where torch is to have none, `site` is the node's folder that a package is linked
+from, "" for one of the environment's own.
 """
 
 from __future__ import annotations
