@@ -219,6 +219,14 @@ def test_notes_about_gpus(bundle: Bundle, tmp_path: Path) -> None:
     assert "note:" not in bundle.install(0, path=path)
 
 
+def test_a_bundle_without_cuda_asks_nothing_about_gpus(tmp_path: Path) -> None:
+    bundle = Bundle(tmp_path, frozen=msgspec.structs.replace(FROZEN, gpu="cpu", driver="0", capability="0.0"))
+    bundle.driver(MODULE.format("390.10"))
+    text = bundle.install(0)
+    assert "driver" not in text
+    assert "note:" not in text
+
+
 # --- room, failures, interruptions ------------------------------------------------------------------------------------
 
 

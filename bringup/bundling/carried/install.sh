@@ -88,6 +88,7 @@ check_machine() {
 
 # The kernel module tells its version; nvidia-smi does where /proc is not that of the node. Neither is needed to install.
 check_driver() {
+    [ "$DRIVER" != 0 ] || return 0 # built without CUDA
     driver='' gpus=''
     if [ -r "$root/proc/driver/nvidia/version" ]; then
         for word in $(head -n 1 "$root/proc/driver/nvidia/version"); do
