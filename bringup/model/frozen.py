@@ -29,7 +29,7 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
         with_toolkit: the toolkit travels.
         sources: the bundle holds sources to build from, and no environment is made when it is installed.
         only: packages that it can build; all if empty.
-        driver: lowest driver that runs the stack's machine code.
+        driver: lowest driver that runs the stack's machine code; "0" for a stack without CUDA.
         glibc: lowest C library of what travels.
         machine: CPU architecture.
         date: when it was made.
