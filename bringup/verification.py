@@ -186,7 +186,8 @@ def verify_wheel(request: Request, settings: Settings, wheel: Path, *, json: boo
     else:
         print("\n".join([wheel.name, *level_lines([level])]))
     if level.status is Status.FAIL:
-        raise VerifyError(level.why, hint="build it anew for this GPU")
+        # The table has told the causes.
+        raise VerifyError(level.why if json else f"{wheel.name} fails level static", hint="build it anew for this GPU")
     return None
 
 

@@ -15,6 +15,7 @@ from bringup.formats.wheel import make_wheel, unpack_wheel
 from bringup.model.verify import Status
 from bringup.verify.static import NativeCode, OurWheel, check_static, check_wheel_static
 
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE = """
 __global__ void scale(float* x) { x[threadIdx.x] *= 2.0f; }
 extern "C" void launch(float* x) { scale<<<1, 32>>>(x); }
@@ -70,6 +71,19 @@ def test_code_for_another_gpu_is_refused(compiled, tmp_path):
     code = checks["static.native-code.kern"]
     assert code.status is Status.FAIL
     assert "kern/ops/scale.so holds machine code for sm_80, not the machine code promised, sm_90a" in code.why
+
+
+@pytest.mark.parametrize(("code", "status"), [("sm_80", 9), ("sm_90", 0)])
+def test_the_task_names_file_and_code_once_and_ends_with_9(compiled, tmp_path, code: str, status: int):
+    wheel = wheel_of(compiled(gencode(code.removeprefix("sm_"), code)), tmp_path)
+    words = ["verify", "--gpu", "h200", "--level", "static", "--wheel", wheel]
+    done = subprocess.run(
+        [sys.executable, "-m", "bringup.cli", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    said = "kern/ops/scale.so holds machine code for sm_80, not the machine code promised"
+    assert (done.stdout + done.stderr).count(said) == (1 if status else 0)
+    assert ("kern-1.0-cp39-abi3-linux_x86_64.whl fails level static" in done.stderr) == bool(status)
 
 
 def test_code_that_the_driver_would_compile_is_refused(compiled, tmp_path):
