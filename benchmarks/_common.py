@@ -130,7 +130,7 @@ def sample_data(folder: Path) -> tuple[Path, dict[str, str]]:
     packages = [f'{name} = {{ version = "{one[0]}", source = "sdist" }}' for name, one in SAMPLES.items()]
     head = [
         "schema = 1", f'name = "{STACK}"', 'title = "Samples"', 'date = "2026-05-28"', 'python = "3.11"',
-        'cuda = ["13.0"]', 'toolkits = ["wheels"]', "lock = true", "[packages]", *packages,
+        'cuda = ["13.0"]', 'toolkits = ["wheels"]', "accelerator = false", "lock = true", "[packages]", *packages,
     ]  # fmt: skip
     (data / f"recipes/stacks/{STACK}.toml").write_text("\n".join(head) + "\n")
     for name in SAMPLES:
