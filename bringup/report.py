@@ -29,7 +29,6 @@ QUIET_SECONDS = 20.0
 SHOWN = 3
 # Columns that a table at the end may take; a word longer than that, as a path, stands whole.
 WIDTH = 100
-NOT_KNOWN = "how long is not known"
 # One of our commands in a text; other things that are invoked stay as they are.
 COMMAND = re.compile(
     r"(?<![\w./-])invoke (?=(?:build|plan|fetch|patch|prepare|install|verify|jobs|shell|env|bundle|list|stats|doctor"
@@ -185,9 +184,11 @@ def estimate_lines(estimate: Estimate) -> list[str]:
         return []
     # Beside compiling, what nobody timed is little; compiling that nobody timed is not.
     open_end = any(one.source == UNKNOWN and one.memory_mib for one in estimate.steps.values())
-    said = f"{'at least' if open_end else 'about'} {duration(estimate.seconds)}" if estimate.seconds else NOT_KNOWN
     memory = f", {estimate.memory_mib / 1024:.1f} GiB of memory for compilers" if estimate.memory_mib else ""
-    return wrapped("  expected: ", f"{said}{memory} ({estimate.sureness()})")
+    if not estimate.seconds:
+        return wrapped("  expected: ", f"how long is not known, since no step of these was timed before{memory}")
+    said = f"{'at least' if open_end else 'about'} {duration(estimate.seconds)}{memory}"
+    return wrapped("  expected: ", f"{said} ({estimate.sureness()})")
 
 
 def change_lines(plan: Plan, package: str) -> list[str]:

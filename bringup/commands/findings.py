@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bringup.errors import UsageError
+from bringup.errors import TargetError, UsageError
 from bringup.model.plan import Request
 from bringup.output import print_json
 from bringup.system.layout import Layout, Settings
@@ -107,7 +107,12 @@ def report(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
     log = str(last_failed_log(settings)) if flags["last"] else flags["log"]
     diagnosis = diagnose_paths([log], facts=known)[0] if log else None
     catalogue = DataFiles(settings.data, settings.cache).catalogue()
-    gpu = find_gpu(request.gpu or known.get("gpu", "auto"), catalogue, base_environment())
+    try:
+        gpu = find_gpu(request.gpu or known.get("gpu", "auto"), catalogue, base_environment())
+    except TargetError as exc:
+        if request.gpu:
+            raise
+        raise UsageError("report needs --gpu: nothing was built here and no GPU is visible", hint=exc.hint) from exc
     target = settings.build / known["target"] if known.get("target") else None
     own = target / "env" if target and (target / "env").exists() else None
     question = make_question(request, catalogue, gpu, environment=Path(flags["env"]) if flags["env"] else own)

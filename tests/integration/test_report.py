@@ -1,9 +1,12 @@
 """Report as the user starts it: a file, nothing private in it, nothing sent."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG = """$ ninja -C {home}/w
@@ -46,3 +49,11 @@ def test_an_unknown_project_is_wrong_use(tmp_path):
     done = report(tmp_path, "--upstream", "vllm")
     assert done.returncode == 2
     assert "known are" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="a GPU may be visible here")
+def test_without_a_build_and_a_gpu_it_has_to_be_named(tmp_path):
+    argv = [sys.executable, "-m", "bringup.cli", "report", "--build-dir", str(tmp_path / "none")]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "report needs --gpu" in done.stderr

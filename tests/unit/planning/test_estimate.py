@@ -51,6 +51,13 @@ def test_plan_takes_its_longest_chain():
     assert said == f"expected: about 1 min 05 s, 2.0 GiB of memory for compilers ({sure})"
 
 
+def test_where_nothing_is_known_that_is_said():
+    found = estimate_plan(
+        (FETCH,), {"alpha:fetch": StepEstimate(seconds=0, memory_mib=0, source="unknown")}, memory_mib=9
+    )
+    assert estimate_lines(found) == ["  expected: how long is not known, since no step of these was timed before"]
+
+
 def test_a_compile_that_nobody_timed_makes_it_a_lower_bound():
     parts = {
         "alpha:build": StepEstimate(seconds=60, memory_mib=2048, source="recipe"),
