@@ -11,6 +11,8 @@ from bringup.model.stack import Stack
 from bringup.planning.fingerprint import Fingerprint, difference, fingerprint, source_inputs
 from bringup.planning.known import State, Toolchain
 
+COMPARABLE = ("package", "variant", "options")  # inputs of builds that take about the same time
+
 
 def toolchain_steps(toolchain: Toolchain) -> list[Step]:
     """Return the steps that make what is missing of the toolchain."""
@@ -52,7 +54,7 @@ def package_steps(
         return [Step(package=name, phase=Phase.BUILD, decision=Decision.SKIP, why="not in --only", fingerprint="")]
     there, problem = state.wheel(own.value)
     last = state.last_build(name)
-    seconds = last[1] if last else float(package.build.seconds)
+    seconds, measured = _seconds(package, own, last)
     source = fingerprint(source_inputs(package)).value
     if there or alias:
         why = "its wheel is in the store"
@@ -66,7 +68,7 @@ def package_steps(
             Step(
                 package=name, phase=Phase.BUILD, decision=Decision.REUSE,
                 why=reason or "nothing changed since it was built",
-                fingerprint=own.value, needs=package.needs, seconds=seconds, stored=last is not None,
+                fingerprint=own.value, needs=package.needs, seconds=seconds, stored=measured,
             ),
         ]  # fmt: skip
     why = problem or _why_build(own, last)
@@ -100,7 +102,7 @@ def package_steps(
             needs=package.needs,
             after=(f"{name}:patch",) if light else (f"{name}:patch", f"{name}:prepare", *tools),
             seconds=seconds,
-            stored=last is not None,
+            stored=measured,
         ),
     ]  # fmt: skip
 
@@ -115,6 +117,16 @@ def _step(name: str, phase: Phase, done: bool, why: str, print_: str, after: tup
         fingerprint=print_,
         after=after,
     )
+
+
+def _seconds(package: Package, own: Fingerprint, last: tuple[Mapping[str, Any], float] | None) -> tuple[float, bool]:
+    """Return the wall seconds of the last build and True, or the CPU seconds that the recipe knows and False.
+
+    A build of another version, variant or choice of kernels tells nothing; nor does the recipe of the whole set.
+    """
+    if last is not None and all(last[0].get(topic) == own.inputs.get(topic) for topic in COMPARABLE):
+        return last[1], True
+    return (0.0 if package.options.get("full") else float(package.build.seconds)), False
 
 
 def _why_build(own: Fingerprint, last: tuple[Mapping[str, Any], float] | None) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.data_root import Recipe
+from helpers.plans import World
 
 from bringup.model.plan import Decision, Phase, Step
 from bringup.planning.estimate import StepEstimate, at_once, estimate_plan, estimate_step
@@ -79,3 +82,19 @@ def test_fewer_compilers_run_where_memory_is_short_and_it_takes_longer():
     step = Step(package="a", phase=Phase.BUILD, decision=Decision.RUN, why="", fingerprint="f", seconds=800)
     short = estimate_step(step, None, jobs=8, memory_mib=5000, job_mib=2048)
     assert (short.seconds, short.memory_mib) == (400, 5000)
+
+
+def test_a_build_of_other_contents_tells_nothing_about_the_next(tmp_path: Path):
+    text = '[variants.plain]\nsummary = "less"\n[variants.more]\nsummary = "all"\n[options]\nfull = false\n'
+    world = World(tmp_path, Recipe(name="alpha", build="seconds = 40", text=text))
+
+    def build(**asked: Any) -> tuple[float, bool]:
+        step = world.plan(**asked).step("alpha:build")
+        return step.seconds, step.stored
+
+    assert build() == (40, False)
+    world.known.carry_out(world.plan())
+    world.change("recipes/alpha.toml", "seconds = 40", 'seconds = 40\ntoolkit_groups = ["curand"]')
+    assert build() == (1, True)
+    assert build(variants={"alpha": "more"}) == (40, False)
+    assert build(full=True) == (0, False)
