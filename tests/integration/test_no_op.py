@@ -1,4 +1,4 @@
-"""A build with nothing to do starts no process and opens no connection, whatever made it come to that."""
+"""A build with nothing to do starts no process and opens no connection; a compiler that was replaced is something to do."""
 
 from __future__ import annotations
 
@@ -61,3 +61,17 @@ def test_a_second_build_starts_no_process(program: Program):
     assert "nothing to do" in said
     assert seen == []
     assert watched(program, "plan")[1] == []
+
+
+def test_a_compiler_that_is_replaced_under_its_path_is_noticed(program: Program, tmp_path: Path):
+    """By one of the same size and with the same date, as an unpacked archive may set it."""
+    program.run("build")
+    ptxas = tmp_path / "cuda/bin/ptxas"
+    before, text = ptxas.stat(), ptxas.read_text()
+    ptxas.write_text(text.replace("release x", "release y"))
+    os.utime(ptxas, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert ptxas.stat().st_size == before.st_size
+    assert program.plan()["alpha:build"] == ("run", "changed since the last build: toolkit")
+    ptxas.write_text(text)
+    os.utime(ptxas, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert program.plan()["alpha:build"][0] == "reuse"
