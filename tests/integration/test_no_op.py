@@ -1,4 +1,4 @@
-"""A build with nothing to do starts no process and opens no connection; a compiler that was replaced is something to do."""
+"""A build with nothing to do starts no process and opens no connection; a replaced compiler is something to do."""
 
 from __future__ import annotations
 
