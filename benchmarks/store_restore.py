@@ -1,6 +1,6 @@
 """Putting what was built before into a fresh environment: bringup's store against uv's cache.
 
-    python benchmarks/store_restore.py [--uv UV] [--runs 7] [--big WHEEL]
+    python benchmarks/store_restore.py [--uv UV] [--runs 7] [--big WHEEL] [--stack STACK --gpu GPU --cache CACHE]
 
 Both make a new environment with the same distributions of PyPI: four samples that each has built from their sdists
 before, and what the lock of their stack has besides. bringup's figures are those of a whole `install` (it starts,
@@ -8,15 +8,19 @@ plans, checks every file against the hashes of our wheels, looks for conflicts) 
 what the two uv commands do. The runs of both alternate; the least counts, because what else a machine does only ever
 adds.
 
-With --big one large wheel is put into a new environment, by uv alone and as bringup does it: found in the store,
-installed by uv, all files checked. The store's own part on it is measured too: taking it in, finding it for the first
-time (it is hashed) and afterwards (its times are compared).
+With --big one large wheel is put into a new environment, by uv alone and as bringup does it: found in the store, linked
+from the environment that is kept (the first time installed by uv), all files checked. The store's own part on it is
+measured too: taking it in, finding it for the first time (it is hashed) and afterwards (its times are compared).
+
+With --stack a whole stack that was built before goes into a new environment: CACHE is bringup's cache that has it, and
+uv gets the same distributions and wheels as requirement files, with its own cache filled. The toolkit stays in place.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -79,10 +83,11 @@ def alternate(runs: int, ways: Mapping[str, Callable[[], dict[str, float]]]) -> 
 
 def large(wheel: Path, uv: Path | None, folder: Path, runs: int) -> dict[str, Any]:
     """Return seconds of the store's own work on one wheel, and of putting it into new environments."""
+    from bringup.kept import keep, restore  # noqa: PLC0415
     from bringup.store import Store  # noqa: PLC0415
     from bringup.verify.linked import check_linked  # noqa: PLC0415
 
-    store = Store(folder / "store")
+    store, kept = Store(folder / "store"), folder / "kept/big"
     seconds = {}
     for name, work in (
         ("take in", lambda: store.add(KEY, package="big", version="1", wheels=[wheel], inputs={}, seconds=1, date="")),
@@ -97,19 +102,62 @@ def large(wheel: Path, uv: Path | None, folder: Path, runs: int) -> dict[str, An
         return found
     env, place = {"PATH": "/usr/bin:/bin", "UV_CACHE_DIR": str(folder / "uv-big")}, folder / "big"
 
+    def install(path: Path) -> None:
+        timed([uv, "venv", "-q", "--python", sys.executable, place], env=env)
+        timed([uv, "pip", "install", "-q", "--no-deps", "--python", place / "bin/python", path], env=env)
+
     def put(*, ours: bool) -> dict[str, float]:
         shutil.rmtree(place, ignore_errors=True)
-        timed([uv, "venv", "-q", "--python", sys.executable, place], env=env)
         started = time.perf_counter()
         path = store.lookup(KEY).wheels[0] if ours else wheel
-        timed([uv, "pip", "install", "-q", "--no-deps", "--python", place / "bin/python", path], env=env)
+        linked = ours and restore(kept, place)
+        if not linked:
+            install(path)
         if ours:
             assert check_linked(next(place.glob("lib/python3.*/site-packages")), path) == []
-        return {"wall_s": round(time.perf_counter() - started, 3)}
+        seconds = round(time.perf_counter() - started, 3)
+        assert linked or not ours or keep(place, kept)
+        return {"wall_s": seconds}
 
     put(ours=True)
     time.sleep(2.1)  # what was unpacked a moment ago is hashed once more
+    put(ours=True)
     return found | {"install": alternate(runs, {"bringup": lambda: put(ours=True), "uv": lambda: put(ours=False)})}
+
+
+def whole_stack(args: argparse.Namespace, uv: Path, folder: Path) -> dict[str, Any]:
+    """Return the restores of a stack that was built before, as `alternate` does."""
+    env = {**os.environ, "BRINGUP_CACHE": str(args.cache), "BRINGUP_CONFIG": str(folder / "none.toml")}
+    build = args.cache.parent / f"{args.cache.name}-restore"  # on the same file system: files are linked
+
+    def ours() -> dict[str, float]:
+        for target in build.glob("*/lock"):
+            shutil.rmtree(target.parent)
+        words = ["install", "--gpu", args.gpu, "--stack", args.stack, "--offline", "--build-dir", build]
+        run = timed([sys.executable, "-m", "bringup.cli", *words], cwd=ROOT, env=env)
+        records = [json.loads(path.read_text()) for path in build.glob("*/records/*.install.json")]
+        return {
+            "wall_s": run["wall_s"], "cpu_s": run["cpu_s"], "install_s": sum(record["seconds"] for record in records),
+        }  # fmt: skip
+
+    def theirs() -> dict[str, float]:
+        place = build / "uv-alone"
+        shutil.rmtree(place, ignore_errors=True)
+        first = timed([uv, "venv", "-q", "--python", sys.executable, place], env=env)
+        argv = [uv, "pip", "install", "-q", "--no-deps", "--offline", "--require-hashes", "--python",
+                place / "bin/python", *(word for file in lists for word in ("-r", file))]  # fmt: skip
+        second = timed(argv, env=env)
+        return {key: round(first[key] + second[key], 3) for key in ("wall_s", "cpu_s")}
+
+    try:
+        ours()  # assembles the toolkit, which stays
+        lists = [folder / name for name in ("requirements.txt", "wheels.txt")]
+        for file in lists:
+            shutil.copy(next(build.glob(f"*/env/{file.name}")), file)
+        files = sum(len(names) for _, _, names in os.walk(next(build.glob("*/env")).resolve()))
+        return {"stack": args.stack, "files": files, **alternate(args.runs, {"bringup": ours, "uv": theirs})}
+    finally:
+        shutil.rmtree(build, ignore_errors=True)
 
 
 def main() -> int:
@@ -117,6 +165,9 @@ def main() -> int:
     parser.add_argument("--uv", default="")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--big", type=Path)
+    parser.add_argument("--stack", default="")
+    parser.add_argument("--gpu", default="h200")
+    parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     uv = tool("uv", args.uv)
@@ -131,6 +182,8 @@ def main() -> int:
         results = alternate(args.runs, ways)
         if args.big:
             results["large wheel"] = large(args.big, uv, folder, args.runs)
+        if args.stack and uv:
+            results["whole stack"] = whole_stack(args, uv, folder)
     write_result("store-restore", {"uv": version_of(uv)} if uv else {}, results, args.out)
     print(show(results))
     return 0
@@ -152,6 +205,13 @@ def show(results: dict[str, Any]) -> str:
         text += f"\nlarge wheel of {big['mib']} MiB: {big['seconds']}"
         for name, one in big.get("install", {}).items():
             text += f"\n  {name}: first {one['first']['wall_s']} s, again {one['restore']['wall_s']} s"
+    stack = results.get("whole stack")
+    if stack:
+        base = stack["uv"]["restore"]["wall_s"]
+        text += f"\nstack {stack['stack']}, {stack['files']} files:"
+        for name in ("bringup", "uv"):
+            again = stack[name]["restore"]["wall_s"]
+            text += f"\n  {name}: {again} s, {again / base:.2f}x"
     return text
 
 

@@ -6,13 +6,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from bringup.building.build_environment import launcher_for
-from bringup.building.shared_budget import shared_budget
 from bringup.context import Context, Outcome
 from bringup.errors import BringupError, Interrupted, StorageError, TargetError
 from bringup.model.plan import Decision, Phase, Step
@@ -56,7 +54,7 @@ def execute(session: Session, *, only: Callable[[Step], bool] | None = None, opt
         write_json(ctx.layout.root / "plan.json", ctx.plan.document(), durable=False)
         session.state.forget_failure()
         take_ready_tools(ctx)
-        with shared_budget(ctx, steps) as ctx, _recorded(ctx, steps) as log:
+        with _budget(ctx, steps) as ctx, _recorded(ctx, steps) as log:
             session = replace(session, context=ctx)
             runner = _Runner(session, options, log)
             run_steps(
@@ -68,6 +66,15 @@ def execute(session: Session, *, only: Callable[[Step], bool] | None = None, opt
                 seconds=ctx.request.time_limit,
             )
     return time.monotonic() - started
+
+
+def _budget(ctx: Context, steps: tuple[Step, ...]) -> AbstractContextManager[Context]:
+    """Return the context with a budget of jobs if something is built."""
+    if not any(step.phase is Phase.BUILD and step.decision is Decision.RUN for step in steps):
+        return nullcontext(ctx)
+    from bringup.building.shared_budget import shared_budget  # noqa: PLC0415
+
+    return shared_budget(ctx, steps)
 
 
 @contextmanager
@@ -116,6 +123,8 @@ def _is_heavy(step: Step, ctx: Context) -> bool:
     """Tell whether a step compiles without a launcher: such steps take turns, since nothing keeps them apart."""
     if step.phase is not Phase.BUILD or step.package not in ctx.plan.packages:
         return False
+    from bringup.building.build_environment import launcher_for  # noqa: PLC0415
+
     package = ctx.plan.packages[step.package]
     return package.build.backend != "repack" and launcher_for(package, ctx) is None
 

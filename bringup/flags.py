@@ -45,7 +45,7 @@ RUN: dict[str, tuple[Any, str]] = {
     "offline": (False, "use no network: everything has to be in the cache"),
     "mirror": ([], "PREFIX=REPLACEMENT for addresses of git repositories; may be repeated"),
     "debian-mirror": ("", "address of a Debian mirror; the machine's own without it"),
-    "remote-store": ("", "address or folder of a store of wheels that machines share; off uses none"),
+    "remote-store": ("", "address (http, https, s3) or folder of a store of wheels that machines share; off uses none"),
     "remote-store-write": (False, "send what is built to the remote store"),
     "compiler-cache": ("", "keep compiler results: on, off or auto"),
     "debug": (False, "show tracebacks"),
@@ -176,13 +176,22 @@ def _remote(address: str) -> str:
     """Return the address of the remote store, "" for none.
 
     Raises:
-        UsageError: it is neither an http address nor an absolute folder.
+        UsageError: it is neither an http address, nor that of a bucket, nor an absolute folder.
     """
     if address in ("", "off"):
         return ""
-    scheme, mark, _ = address.partition("://")
+    scheme, mark, rest = address.partition("://")
+    if scheme == "s3" and mark:
+        from bringup.formats.s3_address import parse_s3  # noqa: PLC0415 - seldom needed
+
+        try:
+            parse_s3(address)
+        except ValueError as exc:
+            msg = f"remote store s3://{rest.rpartition('@')[2].partition('?')[0]}: {exc}"
+            raise UsageError(msg, hint="s3://BUCKET/PREFIX?endpoint=URL&region=NAME&profile=NAME") from exc
+        return address
     if not (scheme in ("http", "https", "file") if mark else address.startswith(("/", "~"))):
-        msg = f"remote store {address}: wants http://..., https://... or the absolute path of a folder"
+        msg = f"remote store {address}: wants http://..., https://..., s3://... or the absolute path of a folder"
         raise UsageError(msg)
     return address
 

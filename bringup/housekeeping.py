@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from bringup.config.near import nearest
 from bringup.errors import UsageError
+from bringup.kept import MANIFEST
 from bringup.system.fs import remove_tree
 from bringup.system.leases import leased, removal_lock
 from bringup.system.locks import file_lock
@@ -70,15 +72,17 @@ class Item:
 def collect(cache: Path, limit: int) -> Iterator[str]:
     """Remove what was used longest ago until the cache is below `limit` bytes.
 
-    Downloads, wheels and compiler results go; git mirrors stay, since a build may be reading them and they cannot be
-    had by hash. What a running build needs is under a lease, what it fetches under a lock; both stay.
+    Downloads, wheels, kept environments and compiler results go; git mirrors stay, since a build may be reading them
+    and they cannot be had by hash. What a running build needs is under a lease, what it fetches under a lock; both
+    stay.
     """
     if not cache.is_dir():
         yield f"{cache}: 0.00 GiB in 0 entries, 0 removed"
         return
     now = time.time()
     # A time in the future is from before a clock was set back: it says only that the file was used lately.
-    items = sorted([*_downloads(cache), *_wheels(cache), *_compiled(cache)], key=lambda one: min(one.used, now))
+    found = [*_downloads(cache), *_wheels(cache), *_environments(cache), *_compiled(cache)]
+    items = sorted(found, key=lambda one: min(one.used, now))
     total = sum(item.size for item in items)
     removed = kept = 0
     for item in items:
@@ -125,6 +129,21 @@ def _downloads(cache: Path) -> Iterator[Item]:
 
 def _wheels(cache: Path) -> Iterator[Item]:
     yield from (_item(folder) for folder in cache.glob("store/??/*") if folder.is_dir())
+
+
+def _environments(cache: Path) -> Iterator[Item]:
+    """Yield kept environments; what their files share with an environment or with uv's cache is freed with the last."""
+    for folder in cache.glob("environments/[!.]*"):
+        with contextlib.suppress(OSError):
+            used = (folder / MANIFEST).stat().st_atime
+            yield Item(path=folder, size=sum(_shares(folder)), used=used)
+
+
+def _shares(folder: Path) -> Iterator[int]:
+    for place, _, files in os.walk(folder):
+        for name in files:
+            stat = os.lstat(f"{place}/{name}")
+            yield stat.st_size // stat.st_nlink
 
 
 def _compiled(cache: Path) -> Iterator[Item]:

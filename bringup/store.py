@@ -17,7 +17,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -164,30 +164,27 @@ class Store:
         there = self.lookup(fingerprint)
         if there.entry:
             return there
-        fresh = self._fresh(fingerprint)
-        for wheel in wheels:
-            if wheel.is_relative_to(self.root):
-                link_or_copy(wheel, fresh / wheel.name)
-                continue
-            with storage_errors(fresh):
-                shutil.copy2(wheel, fresh / wheel.name)
-        entry = Entry(
-            schema=SCHEMA,
-            fingerprint=fingerprint,
-            package=package,
-            version=version,
-            wheels=tuple(
-                StoredWheel(file=one.name, sha256=sha256_of(fresh / one.name), size=(fresh / one.name).stat().st_size)
-                for one in wheels
-            ),
-            inputs=dict(inputs),
-            seconds=round(seconds, 2),
-            date=date,
-            interface=interface,
-            alias=alias,
-            outside=dict(outside or {}),
-        )
-        return self._enter(fresh, entry)
+        with self._fresh(fingerprint) as fresh:
+            for wheel in wheels:
+                if wheel.is_relative_to(self.root):
+                    link_or_copy(wheel, fresh / wheel.name)
+                    continue
+                with storage_errors(fresh):
+                    shutil.copy2(wheel, fresh / wheel.name)
+            entry = Entry(
+                schema=SCHEMA,
+                fingerprint=fingerprint,
+                package=package,
+                version=version,
+                wheels=tuple(_stored(fresh / one.name) for one in wheels),
+                inputs=dict(inputs),
+                seconds=round(seconds, 2),
+                date=date,
+                interface=interface,
+                alias=alias,
+                outside=dict(outside or {}),
+            )
+            return self._enter(fresh, entry)
 
     def adopt(self, fingerprint: str, known: Lookup, inputs: Mapping[str, Any], date: str) -> Lookup:
         """Enter the wheels of a known entry under another fingerprint, without a copy where links are possible."""
@@ -218,36 +215,34 @@ class Store:
         there, elsewhere = self.available(fingerprint)
         if not elsewhere or there.entry is None or self.remote is None:
             return there
-        fresh = self._fresh(fingerprint)
-        if not self.remote.fetch(there.entry, fresh):
-            remove_tree(fresh)
-            return Lookup()
-        return self._enter(fresh, there.entry)
+        with self._fresh(fingerprint) as fresh:
+            return self._enter(fresh, there.entry) if self.remote.fetch(there.entry, fresh) else Lookup()
 
-    def _fresh(self, fingerprint: str) -> Path:
+    @contextlib.contextmanager
+    def _fresh(self, fingerprint: str) -> Iterator[Path]:
+        """Give a folder to make an entry in; what is left of it at the end goes, or a full disk would stay full."""
         folder = self.folder(fingerprint)
         make_dir(folder.parent)
         fresh = folder.with_name(f".{fingerprint}.new-{os.getpid()}")
         remove_tree(fresh)
-        return make_dir(fresh)
+        make_dir(fresh)
+        try:
+            yield fresh
+        finally:
+            remove_tree(fresh)
 
     def _enter(self, fresh: Path, entry: Entry) -> Lookup:
         """Put a whole entry in its place."""
         folder = self.folder(entry.fingerprint)
         write_json(fresh / "entry.json", entry)
-        # One writer at a time replaces an entry, so that nobody takes a whole one for a damaged one.
+        # One writer at a time replaces an entry, so that nobody takes a whole one for a damaged one. Where locks do not
+        # reach another machine it may still be faster: what it put there is looked at before anything is removed.
         from bringup.system.locks import file_lock  # noqa: PLC0415 - not needed to look
 
         with file_lock(self.root / ".lock"), storage_errors(folder):
-            there = self.lookup(entry.fingerprint)
-            if not there.entry:
-                self.remove(entry.fingerprint)  # damaged, or not there
-                try:
-                    fresh.rename(folder)
-                except OSError as exc:  # where locks do not hold, another machine may have been faster
-                    if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                        raise
-            remove_tree(fresh)
+            if not _put(fresh, folder) and not self.lookup(entry.fingerprint).entry:
+                self.remove(entry.fingerprint)  # damaged
+                _put(fresh, folder)
         return self.lookup(entry.fingerprint)
 
     def entries(self, package: str = "") -> list[Entry]:
@@ -261,3 +256,18 @@ class Store:
             if not entry.alias and (not package or entry.package == package):
                 found.append(entry)
         return sorted(found, key=lambda entry: entry.date, reverse=True)
+
+
+def _put(fresh: Path, folder: Path) -> bool:
+    """Rename a folder into its place; False if something is there."""
+    try:
+        fresh.rename(folder)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return False
+    return True
+
+
+def _stored(path: Path) -> StoredWheel:
+    return StoredWheel(file=path.name, sha256=sha256_of(path), size=path.stat().st_size)

@@ -88,10 +88,21 @@ def store_restore(results: dict[str, Any]) -> list[str]:
         again = {name: found["restore"]["wall_s"] for name, found in one.get("install", {}).items()}
         if again:
             lines += [
-                f"That wheel into a fresh environment: {again['bringup']:.2f} s found, installed by uv and checked",
-                f"against its hashes, {again['uv']:.2f} s by uv alone without a check.",
+                f"That wheel into a fresh environment: {again['bringup']:.2f} s found, linked, its files compared with",
+                f"what was hashed; {again['uv']:.2f} s by uv alone without a check.",
             ]
         lines += [""]
+    stack = results.get("whole stack")
+    if stack:
+        base = stack["uv"]["restore"]["wall_s"]
+        cells = []
+        for name in ("bringup", "uv"):
+            seconds = stack[name]["restore"]["wall_s"]
+            cells.append([name, f"{seconds:.2f}", f"{seconds / base:.2f}x"])
+        seconds = stack["bringup"]["restore"]["install_s"]
+        cells.append(["bringup, install steps alone", f"{seconds:.2f}", f"{seconds / base:.2f}x"])
+        lines += [f"The whole stack `{stack['stack']}`, {stack['files']} files, into a fresh environment:", ""]
+        lines += rows(["tool", "seconds", "to uv"], cells)
     return lines
 
 

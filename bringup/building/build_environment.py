@@ -15,7 +15,7 @@ from bringup.planning.resolve import arch_lists
 from bringup.system.environ import process_environment
 from bringup.system.fs import make_dir, point_link
 from bringup.toolchain.facts import FactCache
-from bringup.toolchain.links import link_tools, shadow_make
+from bringup.toolchain.links import link_tools, shadow_make, share_ninja
 from bringup.toolchain.programs import find_program, rust_homes
 
 EPOCH = 1700000000
@@ -57,10 +57,10 @@ def build_environment(package: Package, step: Step, ctx: Context, jobs: int) -> 
     env["GIT_CEILING_DIRECTORIES"] = str(ctx.layout.work(package.name))
     env["VIRTUAL_ENV"] = str(place)
     values = placeholders(package, step, ctx, jobs)
-    _toolchain(package, ctx, place, env, values)
+    shared = _toolchain(package, ctx, place, env, values)
     env["PATH"] = f"{place / 'bin'}:/usr/local/bin:/usr/bin:/bin"
     env |= find_tools(package.build.tools, place / "bin", ctx)
-    if package.build.max_jobs:
+    if package.build.max_jobs and not shared:  # it becomes ninja's -j, which would end its part in the budget
         env["MAX_JOBS"] = str(jobs)
     where = f"recipes/{package.name}.toml: build.env"
     for name, text in package.build.env.items():
@@ -115,21 +115,23 @@ def fill(text: str, values: Mapping[str, str], *, where: str) -> str:
     return re.sub(r"\{\{|\}\}|\{([a-z_]+(?:\.[A-Za-z0-9._-]+)?)\}", value, text)
 
 
-def _toolchain(package: Package, ctx: Context, place: Path, env: dict[str, str], values: Mapping[str, str]) -> None:
+def _toolchain(package: Package, ctx: Context, place: Path, env: dict[str, str], values: Mapping[str, str]) -> bool:
+    """Link the toolchain and add its variables; tell whether ninja takes part in the budget of jobs."""
     gcc, cuda = ctx.tools.gcc, ctx.tools.cuda
     if gcc is None:
         msg = f"{package.name}: the host compiler comes before the build"
         raise PrepareError(msg)
 
-    launcher = launcher_for(package, ctx)
+    launcher, shared = launcher_for(package, ctx), False
     link_tools(place / "bin", gcc, cuda if package.build.cuda else None, {}, launcher=launcher)
     if launcher is not None and ctx.budget is not None:
         env |= ctx.budget.environment(package.name, ctx.layout.work(package.name))
         shadow_make(place / "bin", env)
+        shared = share_ninja(place / "bin", env)
 
     env |= {"CC": values["cc"], "CXX": values["cxx"]}
     if not package.build.cuda:
-        return
+        return shared
     if cuda is None:
         msg = f"{package.name}: the CUDA toolkit comes before the build"
         raise PrepareError(msg)
@@ -148,6 +150,7 @@ def _toolchain(package: Package, ctx: Context, place: Path, env: dict[str, str],
         "TORCH_CUDA_ARCH_LIST": values.get(f"arch.{package.name}", values["arch.torch"]),
         "FLASHINFER_CUDA_ARCH_LIST": values["arch.flashinfer"],
     }
+    return shared
 
 
 def find_tools(tools: tuple[str, ...], bin_dir: Path, ctx: Context) -> dict[str, str]:

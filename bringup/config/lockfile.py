@@ -11,9 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 from bringup.errors import ConfigError, StorageError
 
 SCHEMA = "1"
@@ -102,6 +99,8 @@ class Lock:
         if missing:
             msg = f"{self.path.name} has no {', '.join(missing)}"
             raise ConfigError(msg, hint=self.remedy)
+        from packaging.requirements import Requirement  # noqa: PLC0415 - a plan needs none, and it is slow to import
+
         for requirement in map(Requirement, names):
             version = self.pins[_name_of(requirement.name)].version
             if not requirement.specifier.contains(version, prereleases=True):
@@ -227,7 +226,7 @@ def _pins(lines: list[str], problems: list[str]) -> Iterator[tuple[int, Pin]]:
         if start:
             if draft:
                 yield _close(draft, problems)
-            name = canonicalize_name(start["name"])
+            name = _plain(start["name"])
             marker = start["marker"] or ""
             draft = _Draft(number=number, name=name, version=start["version"], marker=marker, open=bool(start["more"]))
         elif draft is None or not _continue(draft, line):
@@ -246,7 +245,7 @@ def _continue(draft: _Draft, line: str) -> bool:
     via = _VIA.fullmatch(line)
     if via and not draft.open:
         if via["name"]:
-            draft.via.append(via["name"] if via["name"].startswith("-") else canonicalize_name(via["name"]))
+            draft.via.append(via["name"] if via["name"].startswith("-") else _plain(via["name"]))
         return True
     return False
 
@@ -265,9 +264,16 @@ def _invert(pins: Mapping[str, Pin]) -> dict[str, tuple[str, ...]]:
     return {parent: tuple(names) for parent, names in children.items()}
 
 
+def _plain(name: str) -> str:
+    """Return a name in its normal form (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _name_of(text: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - see `needed_by`
+
     try:
-        return canonicalize_name(Requirement(text).name)
+        return _plain(Requirement(text).name)
     except InvalidRequirement as exc:
         msg = f"{text!r} is not a requirement: {exc}"
         raise ConfigError(msg) from exc

@@ -22,7 +22,9 @@ class UserSettings(Table, frozen=True, kw_only=True):
         nice: niceness of compilers.
         debian_mirror: address of a Debian mirror.
         mirrors: for git, address prefixes and what to put in their place.
-        remote_store: store of wheels that machines share: an address (http, https) or a folder.
+        remote_store: store of wheels that machines share: an address (http, https, or
+            s3://BUCKET/PREFIX?endpoint=URL&region=NAME&profile=NAME) or a folder. Keys of S3 do not stand here but in
+            AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws/credentials.
         remote_store_write: send what is built here to it; otherwise it is only read.
         remote_store_timeout: seconds to wait for its first answer.
         compiler_cache: "on" keeps compiler results, "off" does not; "auto" is off (docs/how-to/caches.md says why).

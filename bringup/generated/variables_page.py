@@ -21,6 +21,9 @@ Made from the code by `invoke schema`; edit `bringup/generated/variables_page.py
 | {roots} | where the provider `system` looks for a CUDA toolkit first |
 | `MODULEPATH` | environment modules that may have one |
 | `PATH` | where Python, host compiler and other tools of the machine are looked for |
+| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` | keys of [S3](../how-to/caches.md#in-a-bucket) |
+| `AWS_PROFILE`, `AWS_SHARED_CREDENTIALS_FILE`, `AWS_CONFIG_FILE` | file and section that have them otherwise |
+| `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_DEFAULT_REGION` | its server and region |
 | `CARGO_HOME`, `RUSTUP_HOME` | for builds that need Rust |
 | `XDG_CACHE_HOME`, `XDG_CONFIG_HOME` | the user's cache and configuration folders |
 | `SHELL` | what `invoke shell` starts |

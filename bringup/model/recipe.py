@@ -92,7 +92,8 @@ class Build(Table, frozen=True, kw_only=True):
         cuda: whether a CUDA toolkit is needed at all.
         tools: other programs that must be there, with the version needed, "cargo>=1.85".
         memory_per_job_gib: memory that one compiler of this package may take.
-        max_jobs: pass MAX_JOBS, because the build system cannot take part in a shared job budget.
+        max_jobs: pass MAX_JOBS where ninja does not take part in a shared job budget: it then starts two more than
+            there are cores. Where it does, MAX_JOBS would keep it out.
         fresh: globs of CMakeCache.txt files in the tree that are compared with the target before each build.
         configure: arguments for Python that only configure the tree, `setup.py build --cmake-only`; the units in
             recipes/units/<package>.toml are then started first. Nothing is configured apart if empty.

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from bringup.config.lockfile import Pin
 from bringup.context import Context, Outcome
 from bringup.environment import our_wheels, pins_of_node, pins_to_install, site_packages
 from bringup.errors import InstallError
 from bringup.formats.wheel_name import WheelName
 from bringup.harvest import find_harvest
+from bringup.kept import keep, key_of, restore
 from bringup.model.node_torch import NOTE as NODE_TORCH
 from bringup.model.plan import Decision, Phase, Step
 from bringup.system import process
@@ -22,6 +24,7 @@ from bringup.verify.linked import check_linked
 from bringup.verify.published import NOTE, note_published
 
 COMPLETE = ".bringup-complete"
+REQUIREMENTS = ".bringup-requirements"
 IMPORT_S = 600  # a first import of torch from a slow shared disk takes minutes
 
 
@@ -32,7 +35,7 @@ def requirements(step: Step, ctx: Context) -> Outcome:
         InstallError: a distribution cannot be installed.
     """
     place = ctx.layout.environment(step.fingerprint)
-    mark = place / ".bringup-requirements"
+    mark = place / REQUIREMENTS
     if mark.exists():
         return Outcome(note="as before", outputs=(mark,))
     if ctx.tools.python is None:
@@ -40,26 +43,52 @@ def requirements(step: Step, ctx: Context) -> Outcome:
         raise InstallError(msg)
     remove_tree(place)
     make_dir(place.parent)
-    what = f"environment of {ctx.plan.target.id}"
-    ctx.uv(
-        "venv", "--quiet", "--prompt", ctx.plan.target.id, "--python", ctx.tools.python.executable, place,
-        step=step, error=InstallError, what=what,
-    )  # fmt: skip
     theirs = pins_of_node(ctx)
     pins = [pin for pin in pins_to_install(ctx) if pin.name not in theirs]
-    if pins:
-        file = place / "requirements.txt"
-        write_atomic(file, ctx.lock.text(pins) if ctx.lock else "", durable=False)
-        restored = place / "wheels.txt"
-        write_atomic(restored, _restored(ctx), durable=False)
-        ctx.uv(
-            "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--require-hashes",
-            "-r", file, "-r", restored,
-            step=step, error=InstallError, what="installation of the pinned distributions",
-        )  # fmt: skip
-    note = f"{len(pins)} distributions" + (f"; {use_node_torch(step, ctx, place)}" if theirs else "")
+    reused = all(one.decision is Decision.REUSE for one in ctx.plan.steps if one.phase is Phase.BUILD)
+    kept = _kept(ctx)
+    note = f"{len(pins)} distributions"
+    if reused and kept is not None and restore(kept, place):
+        note += " and our wheels, linked from the cache"
+    else:
+        _install(step, ctx, place, pins, reused=reused)
+    if theirs:
+        note += f"; {use_node_torch(step, ctx, place)}"
     write_atomic(mark, step.fingerprint + "\n")
     return Outcome(note=note, outputs=(mark,))
+
+
+def _install(step: Step, ctx: Context, place: Path, pins: list[Pin], *, reused: bool) -> None:
+    """Make an environment with pinned distributions, and with our wheels if all of them are there."""
+    assert ctx.tools.python is not None
+    ctx.uv(
+        "venv", "--quiet", "--prompt", ctx.plan.target.id, "--python", ctx.tools.python.executable, place,
+        step=step, error=InstallError, what=f"environment of {ctx.plan.target.id}",
+    )  # fmt: skip
+    if not pins:
+        return
+    file, restored = place / "requirements.txt", place / "wheels.txt"
+    write_atomic(file, ctx.lock.text(pins) if ctx.lock else "", durable=False)
+    write_atomic(restored, _wheels_text(ctx) if reused else "", durable=False)
+    ctx.uv(
+        "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--require-hashes",
+        "-r", file, "-r", restored,
+        step=step, error=InstallError, what="installation of the pinned distributions",
+    )  # fmt: skip
+
+
+def _kept(ctx: Context) -> Path | None:
+    """Return where an environment with exactly these pins and wheels of ours is or would be kept; None if it is not.
+
+    An installed bundle is one environment. What lies beside it stays small.
+    """
+    if ctx.frozen is not None or ctx.tools.python is None:
+        return None
+    python = ctx.tools.python
+    pins = ctx.lock.text(pins_to_install(ctx)) if ctx.lock else ""
+    wheels = _wheels_text(ctx)
+    parts = (ctx.plan.target.id, str(python.executable), str(python.version), pins, wheels)
+    return ctx.layout.cache / "environments" / key_of(parts) if wheels else None
 
 
 def use_node_torch(step: Step, ctx: Context, place: Path) -> str:
@@ -103,6 +132,9 @@ def environment(step: Step, ctx: Context) -> Outcome:
         wheels.append(harvest)
     site = site_packages(place)
     install_wheels(step, ctx, place, wheels)
+    kept = None if harvest else _kept(ctx)
+    if kept is not None and not kept.is_dir():
+        keep(place, kept, without={REQUIREMENTS})
     if ctx.tools.gcc:
         link_tools(place / "bin", ctx.tools.gcc, ctx.tools.cuda, {})
     write_constraints(place, wheels, ctx)
@@ -127,15 +159,14 @@ def environment(step: Step, ctx: Context) -> Outcome:
     return Outcome(note=note, outputs=(place / COMPLETE,), facts={"chosen": chosen})
 
 
-def _restored(ctx: Context) -> str:
-    """Return our wheels as requirements with hashes if none is to be built; otherwise they are installed later."""
-    builds = [step for step in ctx.plan.steps if step.phase is Phase.BUILD]
-    if any(step.decision is not Decision.REUSE for step in builds):
-        return ""
+def _wheels_text(ctx: Context) -> str:
+    """Return our wheels as requirements with hashes; "" if one is not in the store."""
     lines = []
-    for step in builds:
-        found = ctx.store.lookup(step.fingerprint)
-        for stored, path in zip(found.entry.wheels if found.entry else (), found.wheels, strict=True):
+    for fingerprint in ctx.plan.fingerprints.values():
+        found = ctx.store.lookup(fingerprint)
+        if found.entry is None:
+            return ""
+        for stored, path in zip(found.entry.wheels, found.wheels, strict=True):
             name = WheelName.parse(stored.file).distribution
             lines.append(f"{name} @ {path.as_uri()} --hash=sha256:{stored.sha256}\n")
     return "".join(lines)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from bringup.context import Context, Outcome
 from bringup.errors import BringupError
 from bringup.model.plan import Step
 from bringup.planning.tools import toolkit_groups
 from bringup.survey import pick_gcc
-from bringup.system.apt_sources import DebianMirror, find_mirror
 from bringup.system.environ import process_environment
 from bringup.toolchain.cuda import Provider, provide_cuda
 from bringup.toolchain.facts import FactCache
-from bringup.toolchain.gcc_debs import provide_gcc
 from bringup.toolchain.host_compiler import find_gcc
 from bringup.toolchain.interpreter import PythonPlaces
 from bringup.toolchain.python import provide_python
+
+if TYPE_CHECKING:  # what is there already needs no network
+    from bringup.system.apt_sources import DebianMirror
 
 
 def python(step: Step, ctx: Context) -> Outcome:
@@ -49,6 +50,8 @@ def gcc(step: Step, ctx: Context) -> Outcome:
     """
     release = ctx.plan.target.cuda
     if ctx.request.host_compiler == "debs":
+        from bringup.toolchain.gcc_debs import provide_gcc  # noqa: PLC0415
+
         found = provide_gcc(
             pick_gcc(release, ctx.gccs),
             dest_root=ctx.layout.toolchains,
@@ -106,4 +109,8 @@ def facts(ctx: Context) -> FactCache:
 
 
 def _mirror(ctx: Context) -> DebianMirror | None:
-    return find_mirror(ctx.request.debian_mirror) if ctx.request.debian_mirror else None
+    if not ctx.request.debian_mirror:
+        return None
+    from bringup.system.apt_sources import find_mirror  # noqa: PLC0415
+
+    return find_mirror(ctx.request.debian_mirror)

@@ -29,6 +29,7 @@ RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/'\"]+@", re.IGNORECASE), rf"\1{GONE}@"),
     # What signs an address, or is one: everything after the question mark of a download.
     (re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>)]*=[^\s'\"<>)]*", re.IGNORECASE), rf"\1?{GONE}"),
+    (re.compile(r"(AWS4-HMAC-SHA256)\s+Credential=[^\r\n]*"), rf"\1 {GONE}"),
     (re.compile(r"\b(Bearer|Basic|Token)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {GONE}"),
     (re.compile(rf"(?i)(\b{_NAMED_LIKE_ONE}[\"']?\s*(?:=>|:=|=|:)\s*){_VALUE}"), rf"\1{GONE}"),
     (re.compile(rf"(?i)(--{_NAMED_LIKE_ONE}[ =]){_VALUE}"), rf"\1{GONE}"),
@@ -95,13 +96,16 @@ def _show(text: str, kept: list[str]) -> str:
     return text
 
 
-def make_redactor(env: Mapping[str, str], *, host: str, folders: Mapping[Path, str]) -> Redactor:
+def make_redactor(
+    env: Mapping[str, str], *, host: str, folders: Mapping[Path, str], secrets: Iterable[str] = ()
+) -> Redactor:
     """Return a redactor for a user.
 
     Args:
         env: the user's environment: HOME, USER, and values of variables whose names say that they are secret.
         host: name of this machine.
         folders: private folders, and what to write in their place.
+        secrets: values that are secret and stand in no variable.
     """
     places = {str(path): shown for path, shown in folders.items()}
     places |= {str(path.resolve()): shown for path, shown in folders.items()}
@@ -113,7 +117,8 @@ def make_redactor(env: Mapping[str, str], *, host: str, folders: Mapping[Path, s
     return Redactor(
         folders=tuple(sorted(places.items(), key=lambda item: -len(item[0]))),
         names=tuple(sorted(_worth_hiding(names), key=lambda item: -len(item[0]))),
-        secrets=tuple(_secret_values(env)),
+        # Longest first: one may be the beginning of another.
+        secrets=tuple(sorted({*_secret_values(env), *secrets}, key=lambda value: (-len(value), value))),
     )
 
 

@@ -14,6 +14,7 @@ from bringup.doctor.places import Places
 from bringup.doctor.table import examine
 from bringup.reporting import last_command, make_redactor, upstream_named, write_issue
 from bringup.reporting.content import Material
+from bringup.system.awskeys import secrets_of
 
 # Where a command may stand in a log of ours: it is written before its output.
 HEAD_BYTES = 1 << 20
@@ -54,7 +55,9 @@ def make_issue(
     folders = {places.build: "<build>", places.cache: "<cache>", PACKAGE: "<bringup>"}
     if question.environment is not None:
         folders[question.environment.expanduser().absolute()] = "<environment>"
-    return write_issue(material, template, make_redactor(places.env, host=platform.node(), folders=folders))
+    secrets = secrets_of(places.env)
+    redact = make_redactor(places.env, host=platform.node(), folders=folders, secrets=secrets)
+    return write_issue(material, template, redact)
 
 
 def _command_of(log: Path) -> str:

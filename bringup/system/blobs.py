@@ -1,4 +1,4 @@
-"""Named bytes elsewhere: an HTTP server that takes GET, HEAD and PUT (S3-style), or a folder that machines share.
+"""Named bytes elsewhere: an HTTP server that takes GET, HEAD and PUT, a bucket of S3, or a folder that machines share.
 
 Nothing here is retried and nothing waits long: whoever asks can do without. What goes wrong is a `BlobError`, whatever
 its cause.
@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -53,8 +53,13 @@ class Blobs(Protocol):
         """Write a blob, so that nobody ever sees a part of it. Raises BlobError."""
 
 
-def open_blobs(address: str, *, timeout: float = TIMEOUT_SECONDS) -> Blobs:
-    """Return the place at an http or https address, or a folder."""
+def open_blobs(address: str, *, env: Mapping[str, str], timeout: float = TIMEOUT_SECONDS) -> Blobs:
+    """Return the place at an http, https or s3 address, or a folder; `env` may have keys of S3."""
+    if address.startswith("s3://"):
+        from bringup.formats.s3_address import parse_s3  # noqa: PLC0415
+        from bringup.system.s3 import S3Blobs  # noqa: PLC0415 - it is made of what stands here
+
+        return S3Blobs(parse_s3(address), env=env, timeout=timeout)
     if address.startswith(("http://", "https://")):
         return HttpBlobs(address, timeout=timeout)
     return FolderBlobs(Path(address.removeprefix("file://")).expanduser())
@@ -136,7 +141,7 @@ class HttpBlobs:
     def __init__(self, url: str, *, timeout: float) -> None:
         """`timeout` in seconds is for the first answer; the rest may take as long as the slowest rate allows."""
         self._url = shown(url).rstrip("/")
-        self._headers = {"User-Agent": "bringup", **basic_authorization(url)}
+        self._authorization = basic_authorization(url)
         self._timeout = timeout
 
     @property
@@ -191,30 +196,52 @@ class HttpBlobs:
         self, method: str, name: str, size: int = 0, data: bytes | IO[bytes] | None = None
     ) -> Iterator[tuple[http.client.HTTPResponse | None, float]]:
         """Send a request; None stands for 404. The second value is when the whole transfer has to be over."""
-        headers = dict(self._headers)
-        if data is not None:
-            headers |= {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-        request = urllib.request.Request(  # noqa: S310 - http and https only, see open_blobs
-            f"{self._url}/{urllib.parse.quote(name)}", data=data, headers=headers, method=method
-        )
         end = time.monotonic() + self._timeout + size / SLOWEST_BYTES_PER_SECOND
         try:
-            with opener().open(request, timeout=self._timeout) as response:
+            with opener().open(self._request(method, name, size, data), timeout=self._timeout) as response:
                 yield response, end
         except urllib.error.HTTPError as exc:
-            exc.close()
-            if exc.code in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE) and method != "PUT":
+            with exc:
+                refusal = self._refusal(exc)
+            if method != "PUT" and self._is_absent(exc.code, refusal):
                 yield None, end
                 return
-            msg = f"HTTP {exc.code} {exc.reason}"
-            raise BlobError(msg) from exc
+            raise BlobError(refusal) from exc
         except TimeoutError as exc:
             raise BlobError(self._slow()) from exc
         except urllib.error.URLError as exc:
-            late = isinstance(exc.reason, TimeoutError)
-            raise BlobError(self._slow() if late else str(exc.reason)) from exc
+            if isinstance(exc.reason, TimeoutError):
+                raise BlobError(self._slow()) from exc
+            if data is not None and isinstance(exc.reason, BrokenPipeError | ConnectionResetError):
+                msg = "the server hung up before it had everything: this user may not write there, or not so much"
+                raise BlobError(msg) from exc
+            raise BlobError(str(exc.reason)) from exc
         except (http.client.HTTPException, OSError, ValueError) as exc:
             raise BlobError(str(exc) or type(exc).__name__) from exc
+
+    def _request(self, method: str, name: str, size: int, data: bytes | IO[bytes] | None) -> urllib.request.Request:
+        headers = {"User-Agent": "bringup"}
+        if data is not None:
+            headers |= {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
+        url = f"{self._url}/{urllib.parse.quote(name)}"
+        request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - see open_blobs
+        for key, value in self._headers_of(method, url, data).items():
+            request.add_unredirected_header(key, value)  # another host gets no password
+        return request
+
+    def _headers_of(self, method: str, url: str, data: bytes | IO[bytes] | None) -> dict[str, str]:
+        """Return the headers that say who asks; they go to this host alone."""
+        del method, url, data
+        return self._authorization
+
+    def _refusal(self, exc: urllib.error.HTTPError) -> str:
+        """Return what is said of an answer that is an error."""
+        return f"HTTP {exc.code} {exc.reason}"
+
+    def _is_absent(self, code: int, refusal: str) -> bool:
+        """Tell whether an error only means that a blob is not there."""
+        del refusal
+        return code in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE)
 
     def _slow(self) -> str:
         return f"no answer within {self._timeout:g} s"

@@ -28,6 +28,7 @@ _REASONS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "operation not permitted",
 }
+_OF_TARGET = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _ROOM_HINT = "free some space (`invoke clean`, `invoke gc`) or choose another folder with --build-dir"
 
 
@@ -43,7 +44,9 @@ def storage_errors(path: Path, *, every: bool = False) -> Iterator[None]:
         reason = _REASONS.get(exc.errno or 0, "")
         if not reason and not every:
             raise
-        msg = f"{exc.filename or path}: {reason or exc.strerror or exc}"
+        # Of a copy's two files it is the second that a disk has no room for.
+        place = (exc.filename2 if exc.errno in _OF_TARGET else None) or exc.filename or path
+        msg = f"{place}: {reason or exc.strerror or exc}"
         raise StorageError(msg, hint=_ROOM_HINT if reason else "") from exc
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bringup.model.toolchain import CudaRelease
-from bringup.system.apt import DebianMirror
-from bringup.system.download import OnBytes
 from bringup.system.downloads import DownloadCache
-from bringup.toolchain.cuda_debs import provide_debs
 from bringup.toolchain.cuda_system import find_system
-from bringup.toolchain.cuda_wheels import provide_wheels
 from bringup.toolchain.facts import FactCache
 from bringup.toolchain.toolkit import PROVIDERS, Provider, Toolkit, plan_identity
+
+if TYPE_CHECKING:  # an installed toolkit needs no network
+    from bringup.system.apt_sources import DebianMirror
+    from bringup.system.download import OnBytes
 
 __all__ = ["PROVIDERS", "Provider", "Toolkit", "plan_identity", "provide_cuda"]
 
@@ -58,9 +59,13 @@ def provide_cuda(
     if provider == "system":
         return find_system(release, groups=groups, facts=facts, user_env=user_env)
     if provider == "wheels":
+        from bringup.toolchain.cuda_wheels import provide_wheels  # noqa: PLC0415
+
         return provide_wheels(
             release, groups, dest_root=dest_root, cache=cache, cc=cc, env=env, offline=offline, on_bytes=on_bytes
         )
+    from bringup.toolchain.cuda_debs import provide_debs  # noqa: PLC0415
+
     return provide_debs(
         release,
         groups,

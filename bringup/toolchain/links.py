@@ -105,6 +105,49 @@ exec {make} "$@"
 """
 
 
+def share_ninja(bin_dir: Path, env: Mapping[str, str]) -> bool:
+    """Tell whether the ninja of a build environment takes part in the job server of MAKEFLAGS, and help one of PyPI's.
+
+    ninja knows the FIFO from 1.13 on. PyPI's before that, back to 1.11.1, know the older kind alone, two inherited
+    descriptors: the program moves into a folder (its name stays, by which clients are counted), and a script in its
+    place opens the FIFO as these. It takes the first kind that MAKEFLAGS names; what it starts takes the last.
+
+    Args:
+        bin_dir: folder of the build environment.
+        env: environment of the build.
+    """
+    ninja, moved = bin_dir / "ninja", bin_dir / "ninja-of-pypi" / "ninja"
+    if not moved.is_file():
+        if not ninja.is_file():
+            return False
+        said = run([ninja, "--version"], env=env, check=False, what="ask ninja for its version").output.strip()
+        version = re.match(r"(\d+)\.(\d+)", said)
+        if version is None or (int(version[1]), int(version[2])) >= (1, 13):
+            return version is not None
+        if ".kitware.jobserver-1" not in said:
+            return False
+        with storage_errors(moved, every=True):
+            moved.parent.mkdir(exist_ok=True)
+            fresh = moved.with_name(f".ninja.{os.getpid()}")
+            shutil.copy2(ninja, fresh)  # not renamed: a killed run would leave no ninja
+            fresh.replace(moved)
+    with storage_errors(ninja, every=True):
+        write_script(ninja, NINJA.format(ninja=shlex.quote(str(moved))))
+    return True
+
+
+NINJA = """# This ninja knows no FIFO job server, only two inherited descriptors.
+fifo=${{MAKEFLAGS##*--jobserver-auth=fifo:}}
+fifo=${{fifo%% *}}
+if [ -p "$fifo" ]; then
+  exec 8<>"$fifo" 9<>"$fifo"
+  MAKEFLAGS=" -j --jobserver-auth=8,9 --jobserver-auth=fifo:$fifo"
+  export MAKEFLAGS
+fi
+exec {ninja} "$@"
+"""
+
+
 def _link(link: Path, target: Path) -> None:
     absolute = Path(os.path.abspath(target))  # noqa: PTH100 - links in the target stay links
     if link.is_symlink() and link.readlink() == absolute:

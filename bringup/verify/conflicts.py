@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import email.parser
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from packaging.markers import default_environment
@@ -12,6 +11,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from bringup.model.stack import Stack
+
+_OF_EXTRA = re.compile(r""";.*\bextra\s*==\s*(['"])[^'"]+\1""", re.DOTALL)
 
 
 def find_conflicts(site: Path, stack: Stack, *, theirs: Iterable[str] = ()) -> tuple[list[str], list[str]]:
@@ -25,12 +26,16 @@ def find_conflicts(site: Path, stack: Stack, *, theirs: Iterable[str] = ()) -> t
     versions: dict[str, str] = {}
     wants: list[tuple[str, Requirement]] = []
     for metadata in sorted(site.glob("*.dist-info/METADATA")):
-        head = email.parser.HeaderParser().parsestr(metadata.read_text(encoding="utf-8", errors="replace"))
-        name = plain(str(head["Name"]))
-        versions[name] = str(head["Version"])
-        for text in head.get_all("Requires-Dist", []):
+        head = list(_fields(metadata.read_text(encoding="utf-8", errors="replace")))
+        said = dict(reversed(head))  # the first of a name counts
+        name = plain(said.get("name", ""))
+        versions[name] = said.get("version", "")
+        for text in [value for key, value in head if key == "requires-dist"]:
+            # Nine of ten requirements are of extras, and reading them takes longest.
+            if _OF_EXTRA.search(text) and " or " not in text:
+                continue
             try:
-                wants.append((name, Requirement(str(text))))
+                wants.append((name, Requirement(text)))
             except InvalidRequirement:
                 continue
     marker_env: dict[str, str] = {**default_environment(), "extra": ""}  # type: ignore[dict-item]
@@ -54,6 +59,23 @@ def find_conflicts(site: Path, stack: Stack, *, theirs: Iterable[str] = ()) -> t
         else:
             unexpected.append(line)
     return chosen, unexpected
+
+
+def _fields(metadata: str) -> Iterator[tuple[str, str]]:
+    """Yield name and value of the fields above the description, in order; a value may go on in indented lines."""
+    name = value = ""
+    for line in metadata.splitlines():
+        if line.startswith((" ", "\t")):
+            value += f" {line.strip()}"
+            continue
+        if name:
+            yield name, value
+        name, colon, value = line.partition(":")
+        if not colon:
+            return
+        name, value = name.strip().lower(), value.strip()
+    if name:
+        yield name, value
 
 
 def _chosen(stack: Stack) -> set[str]:

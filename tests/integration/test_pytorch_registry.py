@@ -22,6 +22,7 @@ import pytest
 from bringup.building.build_environment import build_environment
 from bringup.building.cmake_cache import refresh_stale
 from bringup.building.configure import check_parts, configure, generate
+from bringup.building.unit_history import read_units
 from bringup.context import Context
 from bringup.engine import execute, take_ready_tools
 from bringup.errors import BuildError
@@ -31,6 +32,10 @@ from bringup.model.plan import Package, Phase, Request
 from bringup.report import Silent
 from bringup.session import open_session
 from bringup.system import process
+from bringup.system.jobbudget import JobBudget
+from bringup.system.jobclients import Client, find_clients
+from bringup.system.jobcontrol import Control
+from bringup.system.jobserver import JobServer
 from bringup.system.layout import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,6 +185,45 @@ def test_libraries_of_the_old_abi_without_paths_of_this_machine_after_install(tr
     (after,) = set(re.findall(r'NEW_RPATH "([^"]*)"', script))
     assert all(folder.startswith("\\$ORIGIN") for folder in after.split(":"))
     assert "nvidia/cuda_runtime/lib" in after
+
+
+SHOW_BUILD = """
+from tools.setup_helpers import cmake
+maker = cmake.CMake()
+maker.run = lambda words, env: print(*words)
+maker.build({})
+"""
+
+
+def test_its_own_build_takes_part_in_the_budget_of_jobs(tree: Tree, tmp_path: Path):
+    """setup.py passes no -j then. The lock's ninja knows no FIFO, and starts all the same what it has tokens for."""
+    tree.configure()
+    tree.ninja("-t", "clean", "cpuinfo")
+    said: list[str] = []
+    server = JobServer(Control(jobs=1, memory_bytes=8 << 30), roots=process.live, say=said.append)
+    try:
+        budget = JobBudget(server, records=tmp_path / "units.jsonl", cache=tmp_path, env=tree.ctx.env, say=said.append)
+        ctx = replace(tree.ctx, budget=budget)
+        env = build_environment(tree.package, tree.ctx.plan.step("pytorch:build"), ctx, 2)
+        assert "MAX_JOBS" not in env
+        shown = process.run([tree.bin / "python", "-c", SHOW_BUILD], env=env, cwd=tree.source).output.splitlines()[-1]
+        assert shown == "--build . --target install --config Release"
+        words = shown.replace("install", "cpuinfo").split()
+        seen: list[Client] = []
+        done = process.run(
+            [tree.bin / "cmake", *words], env=env, cwd=tree.source / "build",
+            on_line=lambda _line: seen.extend(find_clients(process.live(), server.pipe)),
+        )  # fmt: skip
+    finally:
+        server.close()
+        tree.env = build_environment(tree.package, tree.ctx.plan.step("pytorch:build"), tree.ctx, 2)
+    assert "ninja: using GNU make jobserver." in done.output
+    ninjas = [client for client in seen if client.name == "ninja"]
+    assert ninjas
+    assert all(client.takes_part and client.children <= 1 and not client.jobs_flag for client in ninjas)
+    assert len(read_units(tmp_path / "units.jsonl")) >= 5
+    assert said == []
+    assert tree.env["MAX_JOBS"] == "2"
 
 
 def test_units_hold_machine_code_for_the_gpu_and_libuv(tree: Tree):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,3 +31,25 @@ def test_an_edit_in_one_environment_does_not_reach_the_next(program: Program, tm
     assert "uv's cache has alpha-1.0-py3-none-any.whl with changed files" in " ".join(done.text.split())
     (stored,) = tmp_path.glob("cache/store/??/*/*.whl")
     assert stored.stat().st_nlink == 1, "the store's wheel is in no environment"
+
+
+def test_the_second_environment_is_linked_from_the_first_and_its_own(program: Program, tmp_path: Path):
+    assert "linked from the cache" not in program.run("install").text
+    if not list(tmp_path.glob("cache/environments/*/kept")):
+        pytest.skip("uv copies here instead of linking")
+    fresh = replace(program, build_dir=tmp_path / "again")
+    assert "distributions and our wheels, linked from the cache" in fresh.run("install").text
+    assert (
+        fresh.python("import alpha, sys; print(alpha.VALUE, sys.prefix)") == f"1 {next(fresh.build_dir.glob('*/env'))}"
+    )
+    for path in place_of(fresh).rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert str(program.build_dir).encode() not in path.read_bytes(), path
+    assert program.python("import alpha; print(alpha.VALUE)") == "1"
+    levels = json.loads(fresh.run("verify", "--level", "static", "--json").out)["levels"]
+    assert [level["status"] for level in levels if level["level"] == "static"] == ["OK"]
+
+
+def place_of(program: Program) -> Path:
+    (env,) = program.build_dir.glob("*/env")
+    return env.resolve()

@@ -13,39 +13,8 @@ from pathlib import Path
 
 import pytest
 from helpers.blob_server import BlobServer
-from helpers.data_root import write_data
-from helpers.program import Program, finish
-from helpers.sdists import local_recipe
-
-COMPILED = "with open({path!r}, 'a') as log:\n    log.write('alpha\\n')\nVALUE = 1\n"
-CONFIG = "remote_store_timeout = 1.0\n"
-
-
-class Machines:
-    """Any number of machines with one data folder and caches of their own."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder = folder
-        self.url = url
-        self.log = folder / "compiled"
-        recipe = local_recipe(folder / "src", "alpha", during_build=COMPILED.format(path=str(self.log)))
-        self.data = write_data(folder / "data", recipe)
-        (folder / "config.toml").write_text(CONFIG)
-
-    def machine(self, name: str) -> Program:
-        (self.folder / name).mkdir(exist_ok=True)
-        program = Program.at(self.folder / name, self.data)
-        # One toolkit for all: its content is what counts, and these scripts are equal anyway.
-        program.env["BRINGUP_CONFIG"] = str(self.folder / "config.toml")
-        return program
-
-    def build(self, name: str, *flags: str) -> str:
-        """Build on a machine and return what it said, in one line: long lines are wrapped."""
-        store = ("--remote-store", self.url)
-        return " ".join(self.machine(name).run("build", *store, *flags).text.split())
-
-    def compiled(self) -> int:
-        return self.log.read_text().count("alpha") if self.log.exists() else 0
+from helpers.machines import Machines
+from helpers.program import finish
 
 
 @pytest.fixture
@@ -139,7 +108,7 @@ def test_two_machines_build_and_write_at_the_same_time(machines: Machines):
 def test_an_address_that_is_none_is_wrong_use(tmp_path: Path):
     machines = Machines(tmp_path, "ftp://example.org/x")
     done = machines.machine("one").run("plan", "--remote-store", machines.url, code=2)
-    assert "wants http://..., https://... or the absolute path of a folder" in done.err
+    assert "wants http://..., https://..., s3://... or the absolute path of a folder" in done.err
 
 
 NGINX = """{user}daemon off; pid {root}/pid; error_log {root}/error.log;

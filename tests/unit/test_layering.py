@@ -22,7 +22,7 @@ DATA = PURE | {"formats"}
 MACHINE = DATA | {"system"}
 PARTS = {
     "config", "planning", "toolchain", "entry", "store", "remote", "context", "environment", "survey", "snapshot",
-    "building", "verify", "harvest", "harvest_pack",
+    "building", "verify", "harvest", "harvest_pack", "kept",
 }  # fmt: skip
 TOOLS = MACHINE | PARTS
 ENGINE = TOOLS | {
@@ -58,11 +58,12 @@ ALLOWED: dict[str, set[str]] = {
     "store": MACHINE | {"entry"},
     "remote": MACHINE | {"config", "planning", "entry", "store"},
     "verify": MACHINE,
+    "kept": MACHINE,
     "context": MACHINE | {"config", "toolchain", "store"},
     "environment": MACHINE | {"config", "toolchain", "store", "context"},
     "harvest": MACHINE | {"config", "toolchain", "store", "context", "environment"},
     "harvest_pack": MACHINE | {"config", "toolchain", "store", "context", "environment", "harvest"},
-    "building": TOOLS - {"verify", "harvest", "harvest_pack"},
+    "building": TOOLS - {"verify", "harvest", "harvest_pack", "kept"},
     "phases": TOOLS,
     "diagnose": MACHINE | {"config"},
     "doctor": TOOLS | {"diagnose"},

@@ -13,8 +13,9 @@ import pytest
 from bringup.model.plan import Decision, Phase, Step
 from bringup.schedule import path_lengths, run_steps
 from bringup.system.jobbudget import JobBudget
+from bringup.system.pypi import find_uv
 from bringup.toolchain.host_compiler import Gcc
-from bringup.toolchain.links import link_tools, shadow_make
+from bringup.toolchain.links import link_tools, shadow_make, share_ninja
 
 
 def gcc_of(scripted: Path) -> Gcc:
@@ -84,6 +85,73 @@ def test_a_make_that_knows_fifos_is_left_alone(tmp_path, version):
     (tmp_path / "sys/make").chmod(0o755)
     shadow_make(tmp_path / "bin", {"PATH": f"{tmp_path}/sys"})
     assert not (tmp_path / "bin").exists()
+
+
+OLD_NINJA = """#!/bin/sh
+case $1 in --version) echo "{version}"; exit;; esac
+echo "$0 $MAKEFLAGS $1"; read -r line <&8 && echo "$line"
+"""
+
+
+def test_an_old_ninja_of_pypi_gets_the_pipe_as_descriptors(tmp_path):
+    ninja, pipe = tmp_path / "ninja", tmp_path / "pipe"
+    ninja.write_text(OLD_NINJA.format(version="1.11.1.git.kitware.jobserver-1"))
+    ninja.chmod(0o755)
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)
+    os.write(end, b"+\n")
+    env = {"PATH": "/usr/bin:/bin", "MAKEFLAGS": f" -j4 --jobserver-auth=fifo:{pipe}"}
+    linked = tmp_path / "of-uv's-cache"
+    os.link(ninja, linked)
+    before = linked.read_text()
+    for _ in range(2):
+        assert share_ninja(tmp_path, env)
+        said = subprocess.run([ninja, "all"], env=env, capture_output=True, text=True, check=True).stdout
+        moved, flags, *_ = said.partition(" ")[0], said
+        assert Path(moved).name == "ninja", "clients are counted by their name"
+        assert f"--jobserver-auth=8,9 --jobserver-auth=fifo:{pipe} all\n" in flags
+        os.write(end, b"+\n")
+    assert linked.read_text() == before
+    plain = subprocess.run([ninja, "all"], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    assert "8,9" not in plain.stdout
+    os.close(end)
+
+
+@pytest.mark.parametrize(
+    ("version", "shared"),
+    [("1.13.0.git.kitware.jobserver-pipe-1", True), ("1.13.1", True), ("2.0", True), ("1.11.1", False), ("?", False)],
+)
+def test_another_ninja_is_left_alone(tmp_path, version, shared):
+    ninja = tmp_path / "ninja"
+    ninja.write_text(OLD_NINJA.format(version=version))
+    ninja.chmod(0o755)
+    before = ninja.read_text()
+    assert share_ninja(tmp_path, {"PATH": "/usr/bin:/bin"}) is shared
+    assert ninja.read_text() == before
+    assert not share_ninja(tmp_path / "nowhere", {})
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("version", ["1.11.1.4", "1.13.0"])
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_ninjas_of_pypi_keep_to_the_budget(tmp_path, bench, version, jobs):
+    """What PyTorch's setup.py starts: no -j; the older one would take three jobs on two cores and know no budget."""
+    place = tmp_path / "env"
+    for words in (
+        ["venv", "-q", place],
+        ["pip", "install", "-q", "--python", place / "bin/python", f"ninja=={version}"],
+    ):
+        subprocess.run([find_uv(), *words], check=True)
+    bench.serve(jobs=jobs)
+    assert share_ninja(place / "bin", bench.env)
+    rule = "rule r\n  command = echo + >> log; sleep 0.1; echo - >> log; touch $out\n"
+    (tmp_path / "build.ninja").write_text(rule + "".join(f"build o{index}: r\n" for index in range(12)))
+    subprocess.run([place / "bin/ninja", "-C", tmp_path], env=bench.env, check=True, capture_output=True)
+    running = [0]
+    for line in (tmp_path / "log").read_text().split():
+        running.append(running[-1] + (1 if line == "+" else -1))
+    assert max(running) == jobs
+    assert bench.server.level() == jobs - 1
 
 
 def test_without_a_c_compiler_there_is_no_launcher_and_it_is_said_once(bench, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bringup import housekeeping
 from bringup.context import Outcome
 from bringup.errors import BusyError, UsageError
 from bringup.housekeeping import clean, collect, parse_size
@@ -235,6 +236,22 @@ def test_gc_removes_compiler_results_without_naming_each(cache: Path):
     lines = list(collect(cache, 4000))
     assert len(lines) == 1
     assert lines[0].endswith("4 entries, 3 removed")
+
+
+def test_gc_removes_kept_environments_and_counts_their_share_of_linked_files(cache: Path, tmp_path: Path):
+    tree = cache / "environments/abc/tree"
+    tree.mkdir(parents=True)
+    (tree / "own").write_bytes(b"x" * 1000)
+    (tree / "shared").write_bytes(b"x" * 1000)
+    os.link(tree / "shared", tmp_path / "in-use")
+    (tree.parent / "kept").write_bytes(b"")
+    os.utime(tree.parent / "kept", (1, 1))
+    (found,) = housekeeping._environments(cache)
+    assert found.size == 1500
+    assert found.used == 1
+    assert f"removed {tree.parent}" in "".join(collect(cache, 0))
+    assert not tree.parent.exists()
+    assert (tmp_path / "in-use").exists()
 
 
 def test_gc_of_a_cache_that_is_not_there(tmp_path: Path):

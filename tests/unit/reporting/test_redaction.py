@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bringup.reporting.redact import GONE, make_redactor
+from bringup.system.awskeys import secrets_of
 
 HOME = "/ho" + "me/alice"
 ENV = {
@@ -50,6 +51,9 @@ PLANTED = [
     ("machine pkg.example.org login bob password tr0ub4dor", "tr0ub4dor"),
     (f"cookie {JWT}", JWT),
     (KEY, "b3BlbnNzaC1rZXk"),
+    (f"aws_session_token = {AWS_SECRET}", AWS_SECRET),
+    ("Authorization: AWS4-HMAC-SHA256 Credential=lab:builder/20260101/x/s3/aws4_request, Signature=ab12", "Signature"),
+    ("sent AWS4-HMAC-SHA256 Credential=lab:builder/20260101/x/s3/aws4_request", "lab:builder"),
     ("GET https://bucket.example.org/m.bin?X-Amz-Signature=abcd1234&X-Amz-Date=1", "abcd1234"),
     ("mail to alice.smith@lab.example.org", "alice.smith"),
     ("glpat" + "-abcdefghij0123456789", "abcdefghij0123456789"),
@@ -112,6 +116,22 @@ def test_paths_keep_their_ends():
 def test_nobodys_name_is_not_hidden():
     redact = make_redactor({"HOME": "/", "USER": "build"}, host="localhost", folders={})
     assert redact("the build of localhost failed") == "the build of localhost failed"
+
+
+def test_keys_of_aws_are_removed_wherever_they_stand(tmp_path):
+    """Those of the variables by name; those of the credentials file because they are in it."""
+    (tmp_path / ".aws").mkdir()
+    text = "[a]\naws_access_key_id = plain-looking\naws_secret_access_key = word/of+file\n"
+    (tmp_path / ".aws/credentials").write_text(text)
+    env = {"HOME": str(tmp_path), "AWS_ACCESS_KEY_ID": "other-looking", "AWS_SECRET_ACCESS_KEY": "word-of-variable"}
+    redact = make_redactor(env, host="localhost", folders={}, secrets=secrets_of(env))
+    found = redact("plain-looking, word/of+file; other-looking word-of-variable: refused")
+    assert found == f"{GONE}, {GONE}; {GONE} {GONE}: refused"
+
+
+def test_of_two_secrets_the_longer_goes_first():
+    redact = make_redactor({}, host="localhost", folders={}, secrets=["secret", "secret-and-more"])
+    assert redact("a secret-and-more") == f"a {GONE}"
 
 
 ALPHABET = string.ascii_letters + string.digits
