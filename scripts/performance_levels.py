@@ -42,7 +42,8 @@ def speed(rows: list[dict[str, Any]]) -> list[str]:
 
 def two_gpus(document: dict[str, Any]) -> list[str]:
     """Return what the level says over two GPUs."""
-    return [*checks(document["results"]["levels"], TOLD_OF_TWO), *failures(document), ""]
+    notes = ["", *document["results"].get("notes", [])]
+    return [*checks(document["results"]["levels"], TOLD_OF_TWO), *failures(document), *notes, ""]
 
 
 def harvest(document: dict[str, Any]) -> list[str]:

@@ -72,10 +72,7 @@ part_tp() {
     count=$(nvidia-smi --query-gpu=uuid --format=csv,noheader 2>/dev/null | wc -l)
     [ "$count" -ge 2 ] || { say "tp: left out, $count GPU here"; return 0; }
     fresh_home tp
-    # SGLang compiles the mask of its sharded embedding with torch.compile when there is more than one rank, and
-    # nothing builds that ahead: the first run may name that and nothing else, the second must compile nothing.
-    # No --harvest here: it would install its wheel over the one for a single GPU.
-    step tp2-first --level sglang --tp 2 || step tp2 --level sglang --tp 2
+    step tp2 --level sglang --tp 2 || step tp2-again --level sglang --tp 2
 }
 part_starts() {
     home=$target/home-of-starts
