@@ -262,7 +262,10 @@ def check_before(session: Session, steps: tuple[Step, ...]) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM (a scheduler that ends the job) do what Ctrl-C does."""
+    """Let SIGTERM (a scheduler that ends the job) and SIGHUP (a terminal that closes) do what Ctrl-C does.
+
+    Signals that are ignored stay so: nohup ignores SIGHUP for a build that goes on without its terminal.
+    """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -270,7 +273,8 @@ def _interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heard = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:

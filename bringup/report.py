@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -74,7 +75,7 @@ class Console:
         """Write one line."""
         with self._lock:
             self._clear()
-            self._stream.write(as_typed(text) + "\n")
+            self._write(as_typed(text) + "\n")
             self._draw()
 
     def started(self, step: Step) -> None:
@@ -94,8 +95,7 @@ class Console:
                 self._draw()
             elif now - self._last.get(step.id, 0.0) >= QUIET_SECONDS:
                 self._last[step.id] = now
-                self._stream.write(f"  ...   {text}\n")
-                self._stream.flush()
+                self._write(f"  ...   {text}\n")
 
     def finished(self, step: Step, outcome: Outcome, seconds: float) -> None:
         """Say that a step is done."""
@@ -111,14 +111,23 @@ class Console:
 
     def _clear(self) -> None:
         if self._live:
-            self._stream.write("\r\x1b[K")
+            self._write("\r\x1b[K")
 
     def _draw(self) -> None:
         if self._live and self._shown:
             width = shutil.get_terminal_size().columns - 1
             text = "  |  ".join(self._shown.values())
-            self._stream.write(f"\r\x1b[K{text[:width]}")
-        self._stream.flush()
+            self._write(f"\r\x1b[K{text[:width]}")
+
+    def _write(self, text: str) -> None:
+        """Write and flush; if whoever read it is gone, `head` or a terminal, the work goes on without."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._live = False
+            with open(os.devnull, "w") as nothing:  # noqa: PTH123 - for what is still to be written, here and elsewhere
+                os.dup2(nothing.fileno(), self._stream.fileno())
 
 
 class Silent:

@@ -104,6 +104,32 @@ def test_interruption_ends_the_children_and_the_next_run_goes_on(halted: Halted,
     assert halted.program.python("import alpha, gamma; print(alpha.VALUE + gamma.VALUE)") == "4"
 
 
+def test_a_build_that_nohup_started_outlasts_its_terminal(halted: Halted):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = halted.start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    halted.let_go()
+    finish(process, 0)
+    assert halted.compiled() == ["alpha", "gamma"]
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_build(halted: Halted):
+    """`build | head` shows the first lines; what was asked for is built all the same."""
+    process = halted.start()
+    assert process.stdout is not None
+    process.stdout.close()
+    halted.let_go()
+    assert process.wait(timeout=60) == 0
+    assert process.stderr is not None
+    with process.stderr as errors:
+        assert errors.read() == ""
+    assert "nothing to do" in halted.program.run("build").out
+
+
 def test_time_limit_keeps_what_is_finished_and_the_next_run_goes_on(halted: Halted):
     """As on a node that is lent for an hour."""
     halted.program.run("build", "--only", "alpha")
