@@ -31,8 +31,8 @@ STAMP = ".bringup-configured.json"
 def refresh_stale(package: Package, source: Path, env: Mapping[str, str], ctx: Context) -> Iterator[str]:
     """Remove stale build trees of a package and say of each why.
 
-    A tree is stale if its cache names another compiler, toolkit or arch list, or if the toolchain at the same path is
-    not the one it was configured with.
+    A tree is stale if its cache names another compiler, toolkit or arch list, if the toolchain at the same path is
+    not the one it was configured with, or if CMake was stopped before it was done.
     """
     gcc, cuda = ctx.tools.gcc, ctx.tools.cuda if package.build.cuda else None
     identity = {
@@ -47,7 +47,8 @@ def refresh_stale(package: Package, source: Path, env: Mapping[str, str], ctx: C
     for pattern in package.build.fresh:
         for cache in sorted(source.glob(pattern)):
             changes = changed_since(read_json(cache.parent / STAMP), identity, titles)
-            why = "; ".join(changes) or stale_entry(cache.read_text(errors="replace"), env)
+            text = cache.read_text(errors="replace")
+            why = "; ".join(changes) or stale_entry(text, env) or half_configured(cache.parent)
             if why:
                 remove_tree(cache.parent)
                 yield f"{cache.relative_to(source).parent}/ is configured afresh: {why}"
@@ -55,6 +56,15 @@ def refresh_stale(package: Package, source: Path, env: Mapping[str, str], ctx: C
         if "*" not in str(folder):
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / STAMP, {**identity, "titles": titles})
+
+
+def half_configured(folder: Path) -> str:
+    """Return why a folder with a CMakeCache.txt is of no use: CMake writes the build files last; "" if they are there.
+
+    Builds that skip CMake where there is a cache would fail again and again.
+    """
+    there = any((folder / name).is_file() for name in ("build.ninja", "Makefile"))
+    return "" if there else "configuring it was interrupted"
 
 
 def stale_entry(text: str, env: Mapping[str, str]) -> str:

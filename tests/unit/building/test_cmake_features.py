@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from bringup.building.cmake_cache import changed_since, switched_off
+from pathlib import Path
+
+import pytest
+
+from bringup.building.cmake_cache import changed_since, half_configured, switched_off
+
+
+@pytest.mark.parametrize("file", ["build.ninja", "Makefile"])
+def test_a_tree_whose_build_files_are_missing_was_not_configured_to_the_end(tmp_path: Path, file: str):
+    (tmp_path / "CMakeCache.txt").write_text("CMAKE_BUILD_TYPE:STRING=Release\n")
+    assert half_configured(tmp_path) == "configuring it was interrupted"
+    (tmp_path / file).touch()
+    assert half_configured(tmp_path) == ""
 
 
 def test_features_that_cmake_switched_off_are_found():
