@@ -6,6 +6,7 @@ Start-up counts: nothing is imported here but what every task needs, and a plain
 from __future__ import annotations
 
 import gc
+import io
 import sys
 
 from bringup.tasks import TASKS
@@ -17,6 +18,9 @@ def main(argv: list[str] | None = None) -> None:
     # Importing makes tens of thousands of lasting objects; looking through them again and again for garbage takes
     # longer than reading all data files.
     gc.set_threshold(50_000)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a compiler's quotes must end no task where the locale has none
+            stream.reconfigure(errors="replace")
     words = fold_positionals(list(sys.argv if argv is None else argv))
     plain = read_plain(words, TASKS)
     if plain is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -56,5 +57,7 @@ def guarded(action: Callable[[], int | None], *, debug: bool = False) -> int:
 
 
 def print_json(document: Any) -> None:
-    """Write one document to stdout."""
+    """Write one document to stdout, in UTF-8 whatever the locale."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")

@@ -139,3 +139,14 @@ def test_every_pair_of_faults_is_found(template):
             wrong.append((first.name, second.name, sorted(found)))
     assert len(pairs) > 2000
     assert wrong == []
+
+
+@pytest.mark.parametrize("words", [("--brief",), ("--json",)])
+def test_a_locale_without_the_compilers_quotes_ends_nothing(tmp_path, words):
+    log = tmp_path / "build.log"
+    log.write_text("x.cc:3:1: error: ‘foo’ was not declared in this scope\nninja: build stopped: subcommand failed.\n")
+    env = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    argv = [sys.executable, "-m", "bringup.cli", "diagnose", str(log), *words]
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, check=False)
+    assert done.returncode in (10, 11), done.stderr
+    assert ("‘foo’" if words == ("--json",) else "?foo?") in done.stdout.decode()
