@@ -141,12 +141,18 @@ def test_every_pair_of_faults_is_found(template):
     assert wrong == []
 
 
+QUOTED = "\u2018foo\u2019"  # as gcc writes it
+
+
 @pytest.mark.parametrize("words", [("--brief",), ("--json",)])
 def test_a_locale_without_the_compilers_quotes_ends_nothing(tmp_path, words):
     log = tmp_path / "build.log"
-    log.write_text("x.cc:3:1: error: ‘foo’ was not declared in this scope\nninja: build stopped: subcommand failed.\n")
+    log.write_text(
+        f"x.cc:3:1: error: {QUOTED} was not declared in this scope\nninja: build stopped: subcommand failed.\n",
+        encoding="utf-8",
+    )
     env = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
     argv = [sys.executable, "-m", "bringup.cli", "diagnose", str(log), *words]
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, check=False)
     assert done.returncode in (10, 11), done.stderr
-    assert ("‘foo’" if words == ("--json",) else "?foo?") in done.stdout.decode()
+    assert (QUOTED if words == ("--json",) else "?foo?") in done.stdout.decode()
