@@ -34,11 +34,25 @@ def main() -> int:
     """Check every tracked page; return the exit status."""
     pages = [ROOT / name for name in tracked("*.md")]
     problems = [text for page in pages for text in (*check_links(page), *check_commands(page), *check_files(page))]
+    problems += check_listed(pages)
     problems += check_generated()
     for text in problems:
         print(text)
     print(f"{len(pages)} pages, {len(problems)} problems")
     return 1 if problems else 0
+
+
+def check_listed(pages: list[Path]) -> list[str]:
+    """Return the pages of docs/ that docs/README.md does not lead to, which nobody would find."""
+    folder = ROOT / "docs"
+    start = folder / "README.md"
+    text = start.read_text(encoding="utf-8") if start.is_file() else ""
+    led = {(folder / target.split("#", 1)[0]).resolve() for target in LINK.findall(text)}
+    return [
+        f"docs/README.md: {page.relative_to(folder)} is not listed"
+        for page in pages
+        if folder in page.parents and page != start and page.resolve() not in led
+    ]
 
 
 def tracked(pattern: str) -> list[str]:

@@ -116,3 +116,11 @@ def test_drift_of_a_generated_page_is_told(docs: ModuleType, tmp_path: Path) -> 
 def test_tasks_are_the_programs_own(docs: ModuleType) -> None:
     assert {"build", "plan", "test"} <= docs.task_names()
     assert "bringup.tasks" in sys.modules
+
+
+def test_a_page_that_nobody_would_find_is_named(docs: ModuleType, tmp_path: Path):
+    folder = tmp_path / "docs/how-to"
+    folder.mkdir(parents=True)
+    pages = [write(folder, "", name) for name in ("one.md", "two.md")]
+    start = write(folder.parent, "[one](how-to/one.md#top)", "README.md")
+    assert docs.check_listed([*pages, start]) == ["docs/README.md: how-to/two.md is not listed"]
