@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
 
 from bringup.diagnose.text import printable
 from bringup.doctor.model import DoctorReport, Finding, Status
@@ -23,13 +25,20 @@ def render(report: DoctorReport, *, everything: bool = True) -> str:
     if everything:
         parts.append("")
         for status in (Status.PASS, Status.SKIP):
-            parts += [_short(check) for check in report.checks if check.status is status]
+            parts += _rows([check for check in report.checks if check.status is status])
     summary = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     return "\n".join([*parts, "", summary])
 
 
-def _short(check: Finding) -> str:
-    return f"  {check.status:<4}  {check.id:<26} {printable(check.seen, WIDTH - 34)}"
+def _rows(checks: Sequence[Finding]) -> list[str]:
+    """Return a line for each check; those of one kind that were all passed over for the same reason share one."""
+    rows = []
+    for (kind, seen), group in groupby(checks, key=lambda one: (one.id.partition(".")[0], one.seen)):
+        same = list(group)
+        alike = len(same) > 2 and same[0].status is Status.SKIP
+        names = [f"{kind}.* ({len(same)})"] if alike else [one.id for one in same]
+        rows += [f"  {same[0].status:<4}  {name:<26} {printable(seen, WIDTH - 34)}" for name in names]
+    return rows
 
 
 def _long(check: Finding) -> str:

@@ -212,6 +212,14 @@ def test_fixes_are_for_the_stack_that_was_asked_about(machine):
     assert re.search(r"has 2\.0 GiB free, \d+ are needed", found.seen)
 
 
+def test_what_was_passed_over_for_one_reason_takes_one_line(machine):
+    machine.site = False
+    rows = [line.split() for line in render(machine.report()).splitlines()]
+    asked = [row for row in rows if row[:2] == ["SKIP", "environment.*"]]
+    assert len(asked) == 1
+    assert not [row for row in rows if len(row) > 1 and row[1].startswith("environment.") and row not in asked]
+
+
 def test_the_text_cannot_steer_a_terminal(machine):
     machine.env["TORCH_CUDA_ARCH_LIST"] = "\x1b]0;owned\x07 5.2"
     text = render(machine.report())
