@@ -9,6 +9,7 @@ from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.hints import FAR, hints, names
 from bringup.diagnose.knowledge import REFERENCE, Knowledge
 from bringup.diagnose.model import Finding
+from bringup.diagnose.moves import moves
 from bringup.diagnose.rank import Scored, is_affected
 from bringup.diagnose.reader import Hit
 from bringup.diagnose.text import Line
@@ -20,6 +21,7 @@ SEARCH_WORDS = 14
 ROWS = 6
 PACKAGES = 3
 ANYTHING = "."
+NOBODY = "PACKAGE"
 
 _CONFIDENCE = {Certainty.MAINTAINER: 0.95, Certainty.USERS: 0.9, Certainty.PLAUSIBLE: 0.8}
 _UNKNOWN_ADVISED = 0.6
@@ -71,7 +73,11 @@ def _unknown(
     item: Scored, hit: Hit, line: Line, knowledge: Knowledge, facts: Mapping[str, str], common: dict[str, object]
 ) -> Finding:
     category = _category(item, hit)
-    chosen = _advice(line, _rows_after(hit, item.no, ROWS), hit, category, knowledge)
+    rows = _rows_after(hit, item.no, ROWS)
+    chosen = _advice(line, rows, hit, category, knowledge)
+    around = [row.core for row in (*hit.before, *hit.after[:40])]
+    named = moves(line.core, [row.core for row in rows], around, _caller(hit, item.no), knowledge)
+    said = [_fill(text, {**_DEFAULTS, **facts}) for text in named]
     if chosen:
         advice, found = chosen
         values = {**_DEFAULTS, "packages": _packages(hit, item.no), **facts, **_groups(found)}
@@ -80,7 +86,7 @@ def _unknown(
             title=_fill(advice.name, values),
             category=advice.category or category,
             cause=_fill(advice.cause, values),
-            fix=(*(_fill(text, values) for text in advice.fix), *_from_log(advice, line, hit, item.no)),
+            fix=(*said, *(_fill(text, values) for text in advice.fix), *_from_log(advice, line, hit, item.no)),
             confidence=_UNKNOWN_ADVISED,
             url="",
             search=search_phrase(line.core),
@@ -91,7 +97,7 @@ def _unknown(
         title=f"a failure at {category} that is not in the list of known issues",
         category=category,
         cause="This is the first line that looks like a real error; no known issue fits it.",
-        fix=("read the lines around it, then search for the phrase",),
+        fix=(*said, "read the lines around it, then search for the phrase"),
         confidence=_UNKNOWN,
         url="",
         search=search_phrase(line.core),
@@ -125,13 +131,18 @@ def _from_log(advice: Advice, line: Line, hit: Hit, no: int) -> list[str]:
     return texts
 
 
+def _caller(hit: Hit, no: int) -> str:
+    found = _packages(hit, no).partition(" ")[0]
+    return "" if found == NOBODY else found
+
+
 def _packages(hit: Hit, no: int) -> str:
     """Return the packages whose code the traceback above the root line shows, the innermost first."""
     count = max(0, no - hit.no)
     rows = hit.after[:count] if count else hit.before
     names = [found[1] for row in reversed(rows) if (found := _FRAME.search(row.core))]
     known = [name for name in dict.fromkeys(names) if name not in ("pip", "setuptools", "pkg_resources", "torch")]
-    return " ".join((known or list(dict.fromkeys(names)))[:PACKAGES]) or "PACKAGE"
+    return " ".join((known or list(dict.fromkeys(names)))[:PACKAGES]) or NOBODY
 
 
 def _doubt(issue: Issue, facts: Mapping[str, str]) -> float:

@@ -18,7 +18,7 @@ from bringup.config.paths import data_root
 from bringup.diagnose.signature import CompiledSignature
 from bringup.diagnose.text import MAX_LINE
 from bringup.errors import ConfigError
-from bringup.model.knowledge import Advice, Issue, KnowledgeFile, Signature
+from bringup.model.knowledge import Advice, Issue, KnowledgeFile, Mention, Provider, Signature
 
 REFERENCE = "docs/reference/known-issues.md"
 
@@ -42,10 +42,14 @@ class Knowledge:
     Attributes:
         issues: by id.
         advice: kinds of failures that are not in the list, first match first.
+        mentions: how lines name what they miss, in the order of their use.
+        providers: which package has it.
     """
 
     issues: dict[str, CompiledIssue]
     advice: tuple[tuple[Advice, re.Pattern[str]], ...]
+    mentions: tuple[tuple[Mention, re.Pattern[str]], ...] = ()
+    providers: tuple[Provider, ...] = ()
 
     @property
     def scanned(self) -> frozenset[str]:
@@ -96,6 +100,8 @@ def _compiled(texts: tuple[tuple[Path, str], ...]) -> Knowledge:
     problems: list[str] = []
     issues: dict[str, CompiledIssue] = {}
     advice: list[tuple[Advice, re.Pattern[str]]] = []
+    mentions: list[tuple[Mention, re.Pattern[str]]] = []
+    providers: list[Provider] = []
     for path, text in texts:
         content = _read(path, text, problems)
         for issue in content.issue:
@@ -108,6 +114,8 @@ def _compiled(texts: tuple[tuple[Path, str], ...]) -> Knowledge:
                 _compile(kind.near, f"{path}: advice {kind.name}: near", problems)
             problems += _placeholders(kind.name, (*kind.fix, kind.cause), {*pattern.groupindex}, path)
             advice.append((kind, pattern))
+        mentions += [(item, _compile(item.pattern, f"{path}: mention", problems)) for item in content.mention]
+        providers += content.provider
     for item in issues.values():
         problems += [
             f"{item.issue.id}: over names {other!r}, which is not an id" + _nearest(other, issues)
@@ -116,7 +124,7 @@ def _compiled(texts: tuple[tuple[Path, str], ...]) -> Knowledge:
         ]
     if problems:
         raise ConfigError("\n".join(problems), hint=HINT)
-    return Knowledge(issues=issues, advice=tuple(advice))
+    return Knowledge(issues=issues, advice=tuple(advice), mentions=tuple(mentions), providers=tuple(providers))
 
 
 def _read(path: Path, text: str, problems: list[str]) -> KnowledgeFile:
@@ -138,7 +146,7 @@ def _read(path: Path, text: str, problems: list[str]) -> KnowledgeFile:
 
 def _named(message: str, data: dict[str, Any]) -> str:
     """Replace the index in msgspec's `$.issue[3].fix` by the issue's id."""
-    found = re.search(r"\$\.(issue|advice)\[(\d+)\]", message)
+    found = re.search(r"\$\.(issue|advice|mention|provider)\[(\d+)\]", message)
     if not found:
         return message
     entry = data[found[1]][int(found[2])]
@@ -148,7 +156,7 @@ def _named(message: str, data: dict[str, Any]) -> str:
 
 def _unknown_keys(data: dict[str, Any]) -> Iterator[str]:
     yield from _strange(data, KnowledgeFile, "")
-    for kind, model in (("issue", Issue), ("advice", Advice)):
+    for kind, model in (("issue", Issue), ("advice", Advice), ("mention", Mention), ("provider", Provider)):
         entries = data.get(kind)
         for entry in entries if isinstance(entries, list) else []:
             if not isinstance(entry, dict):

@@ -119,13 +119,91 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fix: tuple[str, ...]
 
 
+class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A package, and by which names a failing line asks for it.
+
+    Attributes:
+        name: what people call it.
+        headers: exact, or a folder that ends in `/`, or with `*`.
+        libs: names as after -l, also with `*`.
+        symbols: expressions for a whole name in C, or for its beginning where they end in `::`.
+        modules: import names; a submodule belongs to the nearest one.
+        cmake: names for find_package and pkg-config; capitals do not matter.
+        programs: names of commands, also with `*`.
+        objects: expressions for names of classes.
+        apt: Debian packages to compile against it.
+        runtime: what brings the shared library.
+        pip: distributions on PyPI.
+        conda: packages of conda-forge.
+        tool: Debian packages that have the programs.
+        link: what to link with.
+        note: what else helps.
+    """
+
+    name: str
+    headers: tuple[str, ...] = ()
+    libs: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    cmake: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
+    apt: str = ""
+    runtime: str = ""
+    pip: str = ""
+    conda: str = ""
+    tool: str = ""
+    link: str = ""
+    note: str = ""
+
+
+class Kind(StrEnum):
+    """What a name in a line is the name of."""
+
+    HEADER = "header"
+    LIBRARY = "library"
+    SHARED = "shared"
+    SYMBOL = "symbol"
+    MODULE = "module"
+    CMAKE = "cmake"
+    PROGRAM = "program"
+    OBJECT = "object"
+    ANY = "any"
+
+
+class Mention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a line names what it misses or does not fit, and what to say of it.
+
+    Attributes:
+        kind: what the group `name` of `pattern` is; `any` is looked up nowhere and always says `unknown`.
+        pattern: regular expression over the root line and, one by one, the `rows` lines after it. Other named groups
+            may be used in the texts.
+        rows: how many lines after the root line are searched too.
+        near: expression that must be found around it, if any.
+        known: what to say where a provider has the name; {name}, {provider}, {install}, {link}, {version} and {caller}
+            (the innermost package of the traceback) are filled in.
+        unknown: what to say where none has; nothing where this is empty.
+    """
+
+    kind: Kind
+    pattern: str
+    rows: int = 0
+    near: str = ""
+    known: str = ""
+    unknown: str = ""
+
+
 class KnowledgeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One knowledge/*.toml file.
 
     Attributes:
         issue: known failures.
         advice: what can be said of others.
+        mention: how lines name what they miss.
+        provider: which package has it.
     """
 
     issue: tuple[Issue, ...] = ()
     advice: tuple[Advice, ...] = ()
+    mention: tuple[Mention, ...] = ()
+    provider: tuple[Provider, ...] = ()
