@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bringup.diagnose.blocks import Candidate
+from bringup.diagnose.conflict import conflicts
 from bringup.diagnose.hints import FAR, hints, names
 from bringup.diagnose.knowledge import REFERENCE, Knowledge
 from bringup.diagnose.model import Finding
-from bringup.diagnose.moves import moves
+from bringup.diagnose.moves import built, moves
 from bringup.diagnose.rank import Scored, is_affected
 from bringup.diagnose.reader import Hit
 from bringup.diagnose.text import Line
@@ -26,6 +27,8 @@ NOBODY = "PACKAGE"
 _CONFIDENCE = {Certainty.MAINTAINER: 0.95, Certainty.USERS: 0.9, Certainty.PLAUSIBLE: 0.8}
 _UNKNOWN_ADVISED = 0.6
 _UNKNOWN = 0.4
+# Categories of programs that run, which inside the building of a package are part of its installation.
+_LATE = (Category.IMPORT, Category.RUNTIME)
 _DEFAULTS = {"gpu": "h200", "jobs": "2", "stack": "kernels"}
 
 _JIT = re.compile(
@@ -33,6 +36,8 @@ _JIT = re.compile(
     r"|torch/utils/cpp_extension\.py.*(?:load|jit)"
 )
 
+_BACKEND = re.compile(r"The build backend returned|Call to `\w|Build backend failed")
+_RESOLVER = re.compile(r"Because |conflicting dependencies|ResolutionImpossible|Cannot install ")
 _FRAME = re.compile(r'^File "[^"]*/(?:site|dist)-packages/(\w+)')
 _CAPTURE = re.compile(r"Capture cuda graph|cuda_graph_runner|CUDAGraph|capture_begin|capture_end")
 _PIP = re.compile(
@@ -77,16 +82,17 @@ def _unknown(
     chosen = _advice(line, rows, hit, category, knowledge)
     around = [row.core for row in (*hit.before, *hit.after[:40])]
     named = moves(line.core, [row.core for row in rows], around, _caller(hit, item.no), knowledge)
-    said = [_fill(text, {**_DEFAULTS, **facts}) for text in named]
+    said = [*_conflicts(line, hit, item.no), *(_fill(text, {**_DEFAULTS, **facts}) for text in named)]
     if chosen:
         advice, found = chosen
         values = {**_DEFAULTS, "packages": _packages(hit, item.no), **facts, **_groups(found)}
+        said += [_fill(text, values) for text in (*advice.fix, *_of_build(hit, category, knowledge))]
         return Finding(
             id=None,
             title=_fill(advice.name, values),
-            category=advice.category or category,
+            category=Category.INSTALL if _is_in_pip(hit) and advice.category in _LATE else advice.category or category,
             cause=_fill(advice.cause, values),
-            fix=(*said, *(_fill(text, values) for text in advice.fix), *_from_log(advice, line, hit, item.no)),
+            fix=(*said, *_from_log(line, hit, item.no, said)),
             confidence=_UNKNOWN_ADVISED,
             url="",
             search=search_phrase(line.core),
@@ -120,15 +126,29 @@ def _advice(
     return None
 
 
-def _from_log(advice: Advice, line: Line, hit: Hit, no: int) -> list[str]:
-    """Return what the log itself says that helps; for general advice also what the root line names."""
+def _from_log(line: Line, hit: Hit, no: int, said: Sequence[str]) -> list[str]:
+    """Return what the log itself says that helps, and what the root line names that was not spoken of yet."""
     rows = [row.core for row in _rows_after(hit, no, FAR) if row.stream == hit.line.stream]
     texts = [f"the log itself says: {text}" for text in hints(line.core, rows)]
+    known = " ".join((*said, *texts))
     command = line.core.lower().startswith("error: command")
-    named = names(line.core) if advice.pattern == ANYTHING and not command else []
+    named = [] if command else [name for name in names(line.core) if name not in known]
     if named:
         texts.append(f"begin with what the line names: {', '.join(named)}")
     return texts
+
+
+def _of_build(hit: Hit, category: Category, knowledge: Knowledge) -> list[str]:
+    if not (_is_in_pip(hit) or any(_BACKEND.search(row.core) for row in hit.before)) or category is Category.RUNTIME:
+        return []
+    return built([row.core for row in (*hit.before, *hit.after)], knowledge)
+
+
+def _conflicts(line: Line, hit: Hit, no: int) -> list[str]:
+    """Return which requirements exclude one another; uv may have wrapped its reasons into lines above the root line."""
+    if not _RESOLVER.search(line.core):
+        return []
+    return conflicts(line.core, [row.core for row in _rows_after(hit, no, FAR)])
 
 
 def _caller(hit: Hit, no: int) -> str:
@@ -190,8 +210,12 @@ def _context(hit: Hit, no: int) -> tuple[int, tuple[str, ...]]:
 
 def _category(item: Scored, hit: Hit) -> Category:
     around = "\n".join(line.core for line in (*hit.before[-40:], *hit.after[:60]))
+    if _is_in_pip(hit) and item.category in _LATE:
+        return Category.INSTALL
     if item.category is Category.IMPORT:
         return item.category
+    if item.found and item.found.kind == "wrapper" and _PIP.search(around):
+        return Category.INSTALL
     if _CAPTURE.search(around) and item.category is Category.RUNTIME:
         return Category.CAPTURE
     if _JIT.search(around) and item.category in (Category.RUNTIME, Category.COMPILE, Category.LINK):
@@ -199,6 +223,12 @@ def _category(item: Scored, hit: Hit) -> Category:
     if _PIP.search(around) and item.category is Category.RUNTIME:
         return Category.INSTALL
     return item.category
+
+
+def _is_in_pip(hit: Hit) -> bool:
+    """Return whether the line is in what pip shows of a program that builds a package."""
+    end = next((at for at, line in enumerate(hit.after[:150]) if "[end of output]" in line.core), None)
+    return end is not None and not any(" lines of output]" in line.core for line in hit.after[1:end])
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:

@@ -88,7 +88,9 @@ def read_block(hit: Hit, shape: Shape) -> Candidate | None:
         return _below(hit, shape, re.compile(r"what\(\):"), 3)
     if shape.name in {"cargo", "general", "maturin", "download", "wrapper"}:
         return _caused_by(hit, shape)
-    return _alone(hit, shape)
+    found = _alone(hit, shape)
+    _last_error(found)
+    return found
 
 
 def _alone(hit: Hit, shape: Shape) -> Candidate:
@@ -176,6 +178,7 @@ def _exception(hit: Hit, shape: Shape, no: int, line: Line) -> Candidate | None:
     category = Category.IMPORT if _IMPORT_ERROR.match(line.core) else shape.category
     found = Candidate(hit, shape.name, weight, category, no, line, no, frames=(hit.no, no - 1), link=_link_before(hit))
     _message(found, bare=line.core.endswith((":", "Error", "Exception")) and " " not in line.core)
+    _last_error(found)
     return found
 
 
@@ -196,6 +199,18 @@ def _message(found: Candidate, *, bare: bool) -> None:
         found.end = no
         if line.core and found.no == named and found.line.core.endswith(":") and (bare or line.body[:1] in " \t"):
             found.no, found.line, bare = no, line, False
+
+
+def _last_error(found: Candidate) -> None:
+    """NCCL explains its codes first, and gives what happened below `Last error:`."""
+    if "NCCL error" not in found.line.core:
+        return
+    below = False
+    for no, line in _follow(found.hit, found.no - found.hit.no + 6):
+        if below and line.core:
+            found.no, found.line, found.end = no, line, max(found.end, no)
+            return
+        below = below or (no > found.no and line.core == "Last error:")
 
 
 def _yield_to_compiler(found: Candidate, line: Line) -> None:

@@ -105,17 +105,23 @@ class Collector:
     def _match_inside(self, found: Candidate) -> None:
         """Look for known issues in the message of a block, whose lines need no word of error of their own."""
         last = min(found.end, found.hit.no + len(found.hit.after) - 1, max(found.no, found.hit.no) + INSIDE)
-        for no in range(max(found.hit.no, found.frames[1]) + 1, last + 1):
-            self._match(found.hit.below(no - found.hit.no))
+        rows = [found.hit.below(no - found.hit.no) for no in range(max(found.hit.no, found.frames[1]) + 1, last + 1)]
+        known = sum(self._match(row) for row in rows)
+        if not known and found.hit.line.core.startswith("CMake Error"):
+            for row in rows:
+                self._match(row.unwrapped())
 
-    def _match(self, hit: Hit) -> None:
-        for match in self._matcher.matches(hit):
+    def _match(self, hit: Hit) -> int:
+        """Store the known issues that fit at a line; returns how many do."""
+        found = self._matcher.matches(hit)
+        for match in found:
             seen = self._seen.setdefault(match.item.issue.id, [])
             if len(seen) < MOST_MATCHES or match.last:
                 self._reader.alert = True
                 hit.keep()
                 del seen[MOST_MATCHES - 1 :]
                 seen.append(match)
+        return len(found)
 
     def _fresh(self, hit: Hit) -> bool:
         if hit.line.core.startswith("Traceback"):

@@ -15,7 +15,7 @@ _ADVISES = re.compile(
     r"|please (?!report|file|see|visit|tell me|check the doc|submit)"
     r"|you (?:can|may|might|need|should|must|probably) |consider |install (?:it|the) "
     r"|to (?:fix|solve|resolve|enable|allow|use) "
-    r"|(?:run|use|set|specify (?!--help)|make sure|ensure|add|upgrade|update|rerun|re-run|increase|reduce) [`'\"\w-])"
+    r"|(?:run|use|set|specify(?! --help)|make sure|ensure|add|upgrade|update|rerun|re-run|increase|reduce) [`'\"\w-])"
 )
 _WITHIN = re.compile(
     r"(?i:[.;,] ?((?:please|try|you (?:can|may|need|should|must)|consider|did you mean|install it|make sure"
@@ -29,7 +29,8 @@ _EMPTY = re.compile(
 )
 _SOURCE = re.compile(r"\d*\s*\||[{}]|^\s*(?:File \"|raise |return |self\.|if |for |def |#)")
 _NAME = re.compile(
-    r"(?P<flag>(?<![\w-])--?[A-Za-z][\w-]{2,40})|\b(?P<variable>[A-Z][A-Z0-9]*_[A-Z0-9_]{1,40}|CUDACXX|LD_LIBRARY_PATH)\b"
+    r"^(?P<place>[^\s:(\"'`]{1,200}[./][^\s:(\"'`]{1,80}(?::\d{1,6}|\(\d{1,6}\)))(?=[:,)]|\s)"
+    r"|(?P<flag>(?<![\w-])--?[A-Za-z][\w-]{2,40})|\b(?P<variable>[A-Z][A-Z0-9]*_[A-Z0-9_]{1,40}|CUDACXX|LD_LIBRARY_PATH)\b"
     r"|[`'\"‘“](?P<quoted>[A-Za-z_./-][\w./+:@=<>~-]{1,60})[`'\"’”]"  # noqa: RUF001 - quotes that gcc writes
 )
 
@@ -62,6 +63,6 @@ def _sentence(text: str, rows: Sequence[str]) -> str:
 
 
 def names(core: str) -> list[str]:
-    """Return flags, environment variables and quoted names of a line, in their order."""
+    """Return place, flags, environment variables and quoted names of a line, in their order."""
     found = (match[match.lastgroup] for match in _NAME.finditer(core) if match.lastgroup)
     return list(dict.fromkeys(found))[:MOST_NAMES]

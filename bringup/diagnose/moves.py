@@ -11,6 +11,14 @@ from bringup.diagnose.supply import Supply
 from bringup.model.knowledge import Kind, Mention, Provider
 
 MOST = 3
+_DIST = r"(?P<name>[A-Za-z][\w.-]*?)"
+_BUILT = (
+    re.compile(rf"Failed to (?:download and )?build `?{_DIST}(?:==(?P<version>[\w.+!]+))?(?:`|$|\s@)"),
+    re.compile(rf"Failed (?:building|to build) (?:editable |wheel for |installable wheels for )+{_DIST}(?:$|\s)"),
+    re.compile(rf"(?:Could not build wheels|Failed to build installable wheels) for .*\(?{_DIST}\)?(?:$|,)"),
+    re.compile(rf"Building (?:editable|wheels?) for (?!collected){_DIST} \("),
+    re.compile(rf"^Collecting {_DIST}==(?P<version>[\w.+!]+)$"),
+)
 NOBODY = "the calling package"
 
 
@@ -41,6 +49,29 @@ def moves(core: str, after: Sequence[str], around: Sequence[str], caller: str, k
             values = {**groups, "name": shown, "caller": caller or NOBODY, "deb": _debian_name(name)}
             texts.append(_said(text, values, mention.kind, provider))
     return texts[:MOST]
+
+
+def built(rows: Sequence[str], knowledge: Knowledge) -> list[str]:
+    """Return what the building of the package that failed needs, and how to do without building it.
+
+    Args:
+        rows: lines around the root line, in their order.
+    """
+    found = next((match for pattern in _BUILT for row in rows if (match := pattern.search(row))), None)
+    if found is None:
+        return []
+    name, version = found["name"], found.groupdict().get("version") or ""
+    provider = Supply(knowledge.providers).find(Kind.BUILT, name)
+    texts = []
+    if provider:
+        offers = "; ".join(_offers(Kind.BUILT, provider))
+        needs = f"{name} is built from source here, and needs {provider.name}"
+        texts.append("; ".join(filter(None, (f"{needs}: {offers}" if offers else "", provider.note))))
+    texts.append(
+        f"without building {name}: a release that has a wheel for this Python (pip install --only-binary :all: {name}"
+        f"{', instead of ' + version if version else ''}; uv venv --python 3.11 where this Python is too new)"
+    )
+    return texts
 
 
 def _found(mention: Mention, pattern: re.Pattern[str], core: str, after: Sequence[str]) -> re.Match[str] | None:

@@ -28,6 +28,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"=+ (?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed\b"), _ALL),
     (re.compile(r"(?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed(?:, .{0,80})? in [\d.]+s"), _ALL),
     (re.compile(r"100% tests passed"), _ALL),
+    (re.compile(r"Fail: {3,}0$"), _ALL),
     (re.compile(r"Result: SUCCESS"), _ALL),
     (re.compile(r"test result: ok\."), _ALL),
     (re.compile(r"OK \(.{1,60}\)$"), _ALL),
@@ -76,6 +77,9 @@ _DEALT_WITH = re.compile(
     r"|building without|compiling without|proceeding without|Using (?:the )?python implementation|disabling \S+ support"
     r"|skipping (?:this|optional|the test)|\bas expected\b|\bexpected (?:failure|error)\b)"
 )
+# Advice on what could be done is no word of what was done.
+_OFFER = re.compile(r"(?i)(?:you (?:can|could|may|might)\b|to \w+ this\b|consider\b|please\b)")
+_QUIET = ("I", "D", "W")
 
 
 def success_of(line: Line) -> frozenset[Category]:
@@ -104,7 +108,8 @@ def is_harmless(found: Candidate) -> bool:
     """Return whether the surroundings say that this error was expected or dealt with."""
     if found.kind == "cmake" or found.weight <= Weight.WRAPPER:
         return False
-    if found.hit.line.level in ("I", "D", "W") and found.weight <= Weight.GENERAL:
+    quiet = found.hit.line.level in _QUIET
+    if quiet and (found.weight <= Weight.GENERAL or (found.kind == "traceback" and found.line.level in _QUIET)):
         return True
     after = [line for line in found.hit.after[1:20] if line.stream == found.hit.line.stream and line.core]
     before = [line for line in found.hit.before[-14:] if line.stream == found.hit.line.stream and line.core]
@@ -118,4 +123,4 @@ def is_harmless(found: Candidate) -> bool:
         return True
     extent = max(0, found.end - found.hit.no)
     beyond = [line for line in found.hit.after[extent + 1 : extent + 10] if line.stream == found.hit.line.stream]
-    return any(_DEALT_WITH.search(line.core) for line in beyond)
+    return any(_DEALT_WITH.search(line.core) and not _OFFER.match(line.core) for line in beyond)

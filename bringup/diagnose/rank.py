@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
 from bringup.diagnose.blocks import Candidate
+from bringup.diagnose.inside import look_inside
 from bringup.diagnose.match import Match
 from bringup.diagnose.outcome import is_harmless
 from bringup.diagnose.shapes import Weight, classify
@@ -75,6 +76,8 @@ def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Score
         over = dealt_with and max((at for at, _ in evidence.successes), default=0) > max(found.no for found in alive)
         # Where no success came later it did fail, so what seemed harmless counts.
         alive = [] if over else sorted((*alive, *dealt_with), key=lambda found: found.no)
+    if alive and max(found.weight for found in alive) <= Weight.WRAPPER:
+        look_inside(max(alive, key=lambda found: found.weight))
     scored = [_score(found, index) for index, found in enumerate(alive)]
     _went_on(scored, lines)
     scored = _chains(scored)

@@ -68,6 +68,16 @@ class Hit:
             start = self._data.find(b"\n", start) + 1
         return Hit(self.no + count, self.after[count], self._data, start, self._learned)
 
+    def unwrapped(self, rows: int = 4) -> Hit:
+        """Return the line as a hit that has its sentence whole, which CMake breaks into lines of the terminal's width."""
+        parts = [self.line.core]
+        for line in self.after[1:rows]:
+            if not line.core or line.stream != self.line.stream:
+                break
+            parts.append(line.core)
+        whole = self.line._replace(core=" ".join(parts))
+        return Hit(self.no, whole, self._data, self._start, self._learned)
+
     @cached_property
     def after(self) -> list[Line]:
         """The line itself and up to `LINES_AFTER` that follow."""

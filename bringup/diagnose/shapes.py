@@ -58,6 +58,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("warning", Weight.NONE, Category.COMPILE, r"(?:[^\s:()]{1,400}\(\d+\): (?:warning|remark)|(?:[\w.]*\.)?\w*Warning:)"),
     ("passed", Weight.NONE, Category.RUNTIME, r".{0,300}(?:\bPASSED\b|\.\.\. ok$|\bSKIPPED\b|\bXFAIL\b|\[ {6} OK \])"),
     ("commit", Weight.NONE, Category.RUNTIME, r"(?:[0-9a-f]{7,40} )?(?:\([^)]{1,80}\) )?(?:[Ff]ix(?:es|ed)?|feat|docs|chore|Merge|Revert|Bump|HEAD is now at)\b(?! the)"),
+    ("ignored", Weight.NONE, Category.INSTALL, r"E: Can ?not write log \(Is /dev/pts mounted"),
     ("zero", Weight.NONE, Category.RUNTIME, r".{0,200}\b(?:0|no) (?:errors?|failures?|failed)\b"),
     ("ignored", Weight.NONE, Category.COMPILE, r".{0,400}(?:\(ignored\)|\(non-fatal\)|\bnot fatal\b|\(will retry\))"),
     ("command", Weight.NONE, Category.COMPILE, rf"(?:\[\d+/\d+\] )?(?:: && )?(?:ccache |sccache )?{_COMPILER} (?:.* )?-(?:c|o|E|I\S+)(?: |$)"),
@@ -86,12 +87,15 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("as", Weight.STRONG, Category.COMPILE, r"(?:\{standard input\}|[^\s:]{1,300}):\d+: Error: "),
     ("nvrtc", Weight.STRONG, Category.JIT, r"(?:nvrtc: error|NVCC compilation failed|nvrtc compilation failed)"),
     ("compiler", Weight.STRONG, Category.COMPILE, rf"(?:/bin/sh: (?:line )?(?:\d+: )?)?{_COMPILER}: (?:No such file or directory|not found|command not found|[Pp]ermission denied|cannot execute)"),
+    ("compiler", Weight.STRONG, Category.COMPILE, r"(?:Fatal Error|Error): .{1,300} at \(\d\)"),
     # --- linkers
     ("nothing", Weight.NONE, Category.LINK, r".{0,400}\bld(?:\.\w+)?: .{0,600}(?:: in function |warning:|skipping incompatible|NOTE:|: dans la fonction|in Funktion)"),
     ("ld", Weight.STRONG, Category.LINK, r"(?:[\w./+-]{0,200}[/-])?(?:real-)?ld(?:\.bfd|\.gold|\.lld|64\.lld)? ?:(?! warning)"),
     ("ld", Weight.STRONG, Category.LINK, r"[^\s:][^:]{0,600}:(?:\([.\w+]{1,80}\)|\d+): (?:undefined reference to|multiple definition|more undefined)"),
     ("ld", Weight.STRONG, Category.LINK, r".{0,600}: undefined reference to [`'‘]"),
     ("ld", Weight.STRONG, Category.LINK, r"[^\s:][^:]{0,600}:(?:\([.\w+]{1,80}\)|\d+): (?:relocation truncated to fit|dangerous relocation|unresolvable \w+ relocation)"),
+    ("binutils", Weight.STRONG, Category.LINK, r"(?:\S{0,200}/)?(?:[\w-]{1,60}-)?(?:strip|objcopy|objdump|ranlib|ar|nm|readelf): .{0,300}(?:[Uu]nable to|No space left|not recogni[sz]ed|not a valid|[Pp]ermission denied|No such file|malformed|format)"),
+    ("usage", Weight.GENERAL, Category.COMPILE, r"[\w./+-]{1,100}: (?:unrecognized|unknown|invalid|illegal|ambiguous) option "),
     ("mold", Weight.STRONG, Category.LINK, r"(?:mold|lld|rust-lld): (?:error|fatal)"),
     # --- build systems
     ("cmake", Weight.STRONG, Category.CONFIGURE, r"CMake Error(?: \(dev\))?(?: at | in |:)"),
@@ -113,7 +117,8 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("resolver", Weight.STRONG, Category.INSTALL, r"(?:error: )?No solution found when resolving"),
     ("pip", Weight.NONE, Category.INSTALL, r"ERROR: pip's dependency resolver does not currently"),
     ("pip", Weight.STRONG, Category.INSTALL, r"(?:Could not find a version that satisfies|ERROR: (?:Could not find a version|Cannot install|ResolutionImpossible|Package '|THESE PACKAGES|Could not install packages|Directory|.{0,200}not a (?:supported|valid) wheel|Wheel '|Hash|In --require-hashes|Invalid|Could not open))"),
-    ("apt", Weight.GENERAL, Category.INSTALL, r"E: \S"),
+    ("apt", Weight.GENERAL, Category.INSTALL, r"(?:E: \S|dpkg: error processing )"),
+    ("process", Weight.GENERAL, Category.RUNTIME, r"(?:[\w./-]{1,60}: )?(?:line \d+: )?(?:fork: .{0,60}Resource temporarily|sudo: a password is required)"),
     ("npm", Weight.GENERAL, Category.INSTALL, r"npm (?:ERR!|error) "),
     # --- Rust
     ("rustc", Weight.STRONG, Category.COMPILE, r"(?:[^\s:]{1,400}:\d+:\d+: )?error(?:\[E\d{4}\])(?:: |$)"),
@@ -129,11 +134,12 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("assert", Weight.STRONG, Category.RUNTIME, r"(?:[^\s:]{1,300}: )?[^\s:]{1,400}:\d+: .{1,400}\b[Aa]ssertion [`'‘].{1,400}['’`] failed"),
     ("terminate", Weight.STRONG, Category.RUNTIME, r"terminate called (?:after throwing|without)"),
     ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
-    ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
+    ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|Watchdog caught collective operation timeout|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./-]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|unbound variable|Kommando nicht gefunden|commande introuvable)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"[\w./+-]{1,100}: (?:line \d+: |\d+: |can't open |cd: can't cd to|cannot (?:access|stat|create|open|touch|remove|execute))"),
     ("loader", Weight.STRONG, Category.IMPORT, r".{0,600}(?:error while loading shared libraries|symbol lookup error|cannot open shared object file|version [`'‘]GLIBC\w*_[\d.]+['’] not found)"),
     ("git", Weight.LIGHT, Category.INSTALL, r"fatal: (?:not a git repository|No names found|[Nn]o tag|detected dubious|unsafe repository|No annotated tags)"),
+    ("git", Weight.STRONG, Category.INSTALL, r"(?:\S+@\S+: Permission denied \(|Host key verification failed)"),
     ("git", Weight.STRONG, Category.INSTALL, r"(?:fatal|error): (?:unable to access|'[^']{1,300}' does not appear|Could not read from remote|Remote branch|repository|not a git|could not read|remote|couldn't find|pathspec|patch failed|patch does not apply|clone of|reference is not|destination path|early EOF|unsafe|detected dubious|corrupt|invalid path|bad object|.{0,100}did not match any)"),
     ("download", Weight.GENERAL, Category.INSTALL, r"(?:curl: \(\d+\)|wget: (?:unable|.*error)|ERROR 4\d\d:|ERROR 5\d\d:|Failed to fetch)"),
     ("disk", Weight.GENERAL, Category.RUNTIME, r".{0,600}(?:No space left on device|Disk quota exceeded|Read-only file system)"),
@@ -142,7 +148,8 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("archive", Weight.GENERAL, Category.INSTALL, r"(?:(?:tar|gzip|bzip2|xz|unzip|zstd|cpio)(?:: [^:]{1,200})?: (?:.{0,100}(?:not in gzip format|Unexpected end|unexpected end|[Cc]annot|[Ee]rror |corrupt|End-of-central|not found|File format)))"),
     ("docker", Weight.GENERAL, Category.LAUNCH, r"(?:docker: )?(?:Error response from daemon|unable to prepare context:|[Cc]annot connect to the Docker daemon)|nvidia-container-cli: "),
     ("rustc", Weight.STRONG, Category.COMPILE, r"error: environment variable `"),
-    ("general", Weight.GENERAL, Category.RUNTIME, r"(?:error|fatal error|fatal|ERROR|Error|FATAL|FATAL ERROR|CRITICAL|ERR!)(?:\(\w+\))?\s?:\s{1,12}\S"),
+    ("general", Weight.GENERAL, Category.RUNTIME, r"(?:error|fatal error|fatal|ERROR|Error|Fatal [Ee]rror|FATAL|FATAL ERROR|CRITICAL|ERR!)(?:\(\w+\))?\s?:\s{1,12}\S"),
+    ("located", Weight.GENERAL, Category.RUNTIME, r"[^\s:]{1,300}\.(?:c|cc|cpp|cxx|cu|cuh|h|hpp|rs|go):(?:[A-Za-z_]\w{0,80}:)?\d+:? (?!.{0,40}(?:warning|note)\b).{0,300}\b(?:failed|failure|error|non-zero status)\b"),
     ("general", Weight.GENERAL, Category.RUNTIME, r"[\w./+-]{1,60}: (?:error|fatal|fatal error|ERROR|FATAL)\s?: "),
 )  # fmt: skip
 SHAPES = tuple(Shape(name, weight, category, re.compile(pattern)) for name, weight, category, pattern in _RULES)
@@ -155,9 +162,9 @@ _ANY = re.compile("|".join(f"(?P<s{number}>{shape.pattern.pattern})" for number,
 TRIGGERS: tuple[str, ...] = (
     "error:", "error  ", "error[e", "error #", "error\x1b", "error at ", "error in ", "error resp", "error (dev)",
     "error occ", "fatal", "fail", "exception", "traceback (m", "killed", "could not", "unable", "not found", "no such",
-    "undefined ", "relocation ", "cannot ", "can't ", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
+    "undefined ", "multiple def", "nized option", "relocation ", "cannot ", "can't ", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
     "no solution", "exit ", "exited", "terminate called", "cudaerror", "nccl warn", "out of memory", "oom-", "ld:", "ld : ",
-    "curl: (", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur", ".pyx:",
+    "curl: (", "is not signed", "release file", "error code", "error processing", "temporarily unav", "a password", "watchdog caught", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur", ".pyx:",
 )  # fmt: skip
 # The same in other scripts; looked for only where a log is not plain ASCII.
 FOREIGN_TRIGGERS: tuple[str, ...] = ("错误", "錯誤", "エラー", "오류", "ошибка", "błąd")

@@ -23,7 +23,9 @@ class Supply:
     def find(self, kind: Kind, name: str) -> Provider | None:
         """Return who provides a name, or None."""
         if kind is Kind.SYMBOL:
-            return self._of_symbol(demangled(name))
+            return self._named(_candidates(demangled(name)), "symbols")
+        if kind is Kind.IDENTIFIER:
+            return self._named([name], "identifiers") or self._named([name, f"{name}::"], "symbols")
         if kind is Kind.OBJECT:
             return next((item for item in self._providers if _fits(item.objects, name)), None)
         wanted, names = _plain_name(kind, name), _NAMES[kind]
@@ -35,11 +37,11 @@ class Supply:
                     best = weight, item
         return best[1] if best else None
 
-    def _of_symbol(self, symbol: str) -> Provider | None:
-        texts = _candidates(symbol)
+    def _named(self, texts: Sequence[str], names: str) -> Provider | None:
+        """Return whose expressions fit one of the texts, the one that begins with most letters."""
         found: list[tuple[int, Provider]] = []
         for item in self._providers:
-            for pattern in item.symbols:
+            for pattern in getattr(item, names):
                 plain = _PLAIN.match(pattern)[0]  # type: ignore[index]  # matches the empty string
                 if plain and not any(text.startswith(plain) for text in texts):
                     continue
@@ -55,12 +57,15 @@ _NAMES = {
     Kind.MODULE: "modules",
     Kind.CMAKE: "cmake",
     Kind.PROGRAM: "programs",
+    Kind.BUILT: "builds",
 }
 
 
 def _plain_name(kind: Kind, name: str) -> str:
     if kind is Kind.SHARED:
         return re.sub(r"^lib|[-.]?\d*\.so[.\d]*$", "", name.rpartition("/")[2])
+    if kind is Kind.BUILT:
+        return re.sub(r"[-_.]+", "-", name).lower()
     if kind is Kind.CMAKE:
         return name.casefold()
     return name.rpartition("/")[2] if kind is Kind.PROGRAM else name
@@ -95,4 +100,4 @@ def _candidates(symbol: str) -> list[str]:
     head = re.sub(r"<[^<>]*>", "", re.sub(r"<[^<>]*>", "", text)).partition("(")[0]
     words = head.split()
     qualified = [word for word in words if "::" in word]
-    return list(dict.fromkeys([symbol, text, *qualified[-1:], *words[-1:]]))
+    return list(dict.fromkeys([symbol, text, f"{text}::", *qualified[-1:], *words[-1:]]))

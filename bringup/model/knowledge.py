@@ -127,10 +127,12 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         headers: exact, or a folder that ends in `/`, or with `*`.
         libs: names as after -l, also with `*`.
         symbols: expressions for a whole name in C, or for its beginning where they end in `::`.
+        identifiers: expressions for names in its headers that are no functions of a library: types, macros, templates.
         modules: import names; a submodule belongs to the nearest one.
         cmake: names for find_package and pkg-config; capitals do not matter.
         programs: names of commands, also with `*`.
         objects: expressions for names of classes.
+        builds: distributions on PyPI that need it where they are built from source.
         apt: Debian packages to compile against it.
         runtime: what brings the shared library.
         pip: distributions on PyPI.
@@ -144,10 +146,12 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     headers: tuple[str, ...] = ()
     libs: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
+    identifiers: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     cmake: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     objects: tuple[str, ...] = ()
+    builds: tuple[str, ...] = ()
     apt: str = ""
     runtime: str = ""
     pip: str = ""
@@ -164,10 +168,12 @@ class Kind(StrEnum):
     LIBRARY = "library"
     SHARED = "shared"
     SYMBOL = "symbol"
+    IDENTIFIER = "identifier"
     MODULE = "module"
     CMAKE = "cmake"
     PROGRAM = "program"
     OBJECT = "object"
+    BUILT = "built"
     ANY = "any"
 
 
