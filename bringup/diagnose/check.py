@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bringup.diagnose import diagnose_paths
@@ -10,6 +11,7 @@ from bringup.diagnose.knowledge import Knowledge, knowledge_folder, load_knowled
 from bringup.diagnose.reader import Hit
 from bringup.diagnose.signature import CompiledSignature
 from bringup.diagnose.text import clean_line
+from bringup.model.knowledge import Provider
 
 EXCERPTS = "excerpts"
 
@@ -25,7 +27,7 @@ def check_knowledge(folder: Path | None = None) -> list[str]:
     """
     root = folder or knowledge_folder()
     knowledge = load_knowledge(root)
-    problems = [*_excerpts_without_issue(root, knowledge)]
+    problems = [*_excerpts_without_issue(root, knowledge), *_wrong_providers(knowledge.providers)]
     for name, item in knowledge.issues.items():
         files = excerpts_of(root, name)
         if not files:
@@ -35,6 +37,23 @@ def check_knowledge(folder: Path | None = None) -> list[str]:
                 problems.append(f"{name}: signature {number} fits none of its excerpts: {signature.pattern.pattern}")
         problems += _wrong_answers(knowledge, name, files)
     return problems
+
+
+def _wrong_providers(providers: Sequence[Provider]) -> Iterator[str]:
+    """Yield expressions that do not compile, and names that two providers claim."""
+    owners: dict[tuple[str, str], str] = {}
+    for item in providers:
+        for kind in ("symbols", "identifiers", "objects"):
+            for pattern in getattr(item, kind):
+                try:
+                    re.compile(pattern)
+                except re.error as exc:
+                    yield f"{item.name}: {kind}: {pattern!r} is no regular expression: {exc}"
+        for kind in ("headers", "libs", "modules", "cmake", "programs", "builds"):
+            for name in getattr(item, kind):
+                other = owners.setdefault((kind, name.casefold() if kind == "cmake" else name), item.name)
+                if other != item.name:
+                    yield f"{item.name}: {kind}: {name!r} is claimed by {other} too"
 
 
 def excerpts_of(folder: Path, issue: str) -> list[Path]:

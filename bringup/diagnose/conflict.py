@@ -14,12 +14,17 @@ _WANTS = re.compile(
     rf" (?P<verb>depends? on|requires?|requested|\(constraint\) requested|require) (?:\(constraint\) )?"
     rf"(?P<name>{_NAME}) ?(?P<spec>{_SPEC})"
 )
-_GONE = re.compile(rf"(?:there (?:is|are) no versions? of|only .{{1,80}} is available) (?P<name>{_NAME}) ?(?P<spec>{_SPEC})?")
-_WHEEL = re.compile(rf"(?P<name>{_NAME}(?:{_SPEC})?) has no (?:wheels|source distribution)[^,]{{0,60}}?(?P<tag>\([^)]*\)|platform|ABI tag)")
+_GONE = re.compile(
+    rf"(?:there (?:is|are) no versions? of|only .{{1,80}} is available) (?P<name>{_NAME}) ?(?P<spec>{_SPEC})?"
+)
+_WHEEL = re.compile(
+    rf"(?P<name>{_NAME}(?:{_SPEC})?) has no (?:wheels|source distribution)[^,]{{0,60}}?"
+    r"(?P<tag>\([^)]*\)|platform|ABI tag)"
+)
 
 
 def conflicts(core: str, after: Sequence[str]) -> list[str]:
-    """Return which packages are wanted in versions that exclude one another, and by whom; empty where nothing says so."""
+    """Return which packages are wanted in versions that exclude one another, and by whom; empty if nothing says so."""
     text = re.sub(r"\s+", " ", " ".join((core, *after)))
     wants: dict[str, dict[str, str]] = {}
     for found in _WANTS.finditer(text):
@@ -35,7 +40,10 @@ def conflicts(core: str, after: Sequence[str]) -> list[str]:
 
 def _clash(name: str, by: dict[str, str]) -> str:
     sides = " and ".join(f"{name}{spec} ({_who(who)})" for spec, who in list(by.items())[:3])
-    return f"{name} is wanted twice, in versions that exclude one another: {sides}: change or drop one of them, or take another release of what asks for it"
+    return (
+        f"{name} is wanted twice, in versions that exclude one another: {sides}: change or drop one of them, or take"
+        " another release of what asks for it"
+    )
 
 
 def _who(who: str) -> str:
@@ -43,4 +51,7 @@ def _who(who: str) -> str:
 
 
 def _gone(name: str, spec: str) -> str:
-    return f"the index has no {name}{spec}: pip index versions {name} shows what there is; correct the version, or add the index that has it"
+    return (
+        f"the index has no {name}{spec}: pip index versions {name} shows what there is; correct the version, or add"
+        " the index that has it"
+    )

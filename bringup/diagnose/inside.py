@@ -17,13 +17,15 @@ _PIP_BEGIN = re.compile(r"\[\d+ lines? of output\]")
 _PIP_END = "[end of output]"
 _NEXT_STEP = re.compile(r"\[\d+/\d+\] |ninja: |FAILED: |g?make(?:\[\d+\])?: ")
 _SAYS = re.compile(
-    r"(?i)\b(?:not|cannot|can't|could ?n[o']t|unable|no|fail(?:ed|s|ure)?|missing|unknown|required|requires|removed|invalid"
-    r"|error|fatal|without|unsupported|unrecogni[sz]ed|deprecated|denied|refused|need(?:s|ed)?|must|too old|abort(?:ed)?)\b"
+    r"(?i)\b(?:not|cannot|can't|could ?n[o']t|unable|no|fail(?:ed|s|ure)?|missing|unknown|required|requires|removed"
+    r"|invalid|error|fatal|without|unsupported|unrecogni[sz]ed|deprecated|denied|refused|need(?:s|ed)?|must|too old"
+    r"|abort(?:ed)?)\b"
 )
 _SAYS_NOTHING = re.compile(
-    r"(?i)(?:.*(?:warning\b|classifiers)|(?:running|copying|creating|adding|reading|writing|compiling|building|installing|collecting|looking"
-    r"|removing|byte-compiling|skipping|checking|linking|generating|trying|using|loading|found|processing|please consider"
-    r"|see https?:)\b|note: |-- |\*{4,}|!!|compilation terminated|=+$|\S*(?:gcc|g\+\+|clang|clang\+\+|nvcc|cc|c\+\+)(?:-\d+)? +-)"
+    r"(?i)(?:.*(?:warning\b|classifiers)|(?:running|copying|creating|adding|reading|writing|compiling|building|installing|collecting"
+    r"|looking|removing|byte-compiling|skipping|checking|linking|generating|trying|using|loading|found|processing"
+    r"|please consider|see https?:)\b|note: |-- |\*{4,}|!!|compilation terminated|=+$"
+    r"|\S*(?:gcc|g\+\+|clang|clang\+\+|nvcc|cc|c\+\+)(?:-\d+)? +-)"
 )
 
 

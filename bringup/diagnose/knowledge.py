@@ -22,7 +22,8 @@ from bringup.model.knowledge import Advice, Issue, KnowledgeFile, Mention, Provi
 
 REFERENCE = "docs/reference/known-issues.md"
 
-
+# What a mention's texts may use besides the groups of its pattern.
+SAID = ("provider", "install", "link", "version", "pip", "caller", "deb")
 HINT = "see docs/how-to/add-known-issue.md"
 
 
@@ -114,7 +115,11 @@ def _compiled(texts: tuple[tuple[Path, str], ...]) -> Knowledge:
                 _compile(kind.near, f"{path}: advice {kind.name}: near", problems)
             problems += _placeholders(kind.name, (*kind.fix, kind.cause), {*pattern.groupindex}, path)
             advice.append((kind, pattern))
-        mentions += [(item, _compile(item.pattern, f"{path}: mention", problems)) for item in content.mention]
+        for mention in content.mention:
+            pattern = _compile(mention.pattern, f"{path}: mention: pattern", problems)
+            groups = {*pattern.groupindex, *SAID}
+            problems += _placeholders(f"mention {mention.pattern[:40]}", (mention.known, mention.unknown), groups, path)
+            mentions.append((mention, pattern))
         providers += content.provider
     for item in issues.values():
         problems += [

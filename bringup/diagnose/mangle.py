@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"[1-9]\d{0,3}")
 _STANDARD = {"St": "std", "Sa": "std::allocator", "Ss": "std::string", "Si": "std::istream", "So": "std::ostream"}
 _OPERATORS = {
     "nw": "operator new", "na": "operator new[]", "dl": "operator delete", "da": "operator delete[]",
-    "eq": "operator==", "ne": "operator!=", "ls": "operator<<", "rs": "operator>>", "aS": "operator=", "cl": "operator()",
+    "eq": "operator==", "ne": "operator!=", "ls": "operator<<", "rs": "operator>>", "aS": "operator=",
+    "cl": "operator()",
     "ix": "operator[]", "pl": "operator+", "mi": "operator-", "ml": "operator*", "dv": "operator/", "lt": "operator<",
     "gt": "operator>",
 }  # fmt: skip
@@ -40,6 +41,8 @@ def _parts(text: str) -> list[str]:
         number = _NUMBER.match(text)
         if number:
             end = number.end() + int(number[0])
+            if end > len(text):
+                break
             parts.append(text[number.end() : end])
             text = text[end:]
         elif text[:2] in _STANDARD and not parts:

@@ -1,4 +1,4 @@
-"""The next move for the names in a failing line: the package that has the header, what to link with, whom to upgrade."""
+"""The next move for the names in a failing line: which package has the header, what to link with, whom to upgrade."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def moves(core: str, after: Sequence[str], around: Sequence[str], caller: str, k
         after: lines that follow it.
         around: lines on both sides, for the `near` of a mention.
         caller: the innermost package of the traceback, or empty.
+        knowledge: mentions and providers.
     """
     supply = Supply(knowledge.providers)
     texts: list[str] = []
@@ -56,6 +57,7 @@ def built(rows: Sequence[str], knowledge: Knowledge) -> list[str]:
 
     Args:
         rows: lines around the root line, in their order.
+        knowledge: the providers.
     """
     found = next((match for pattern in _BUILT for row in rows if (match := pattern.search(row))), None)
     if found is None:

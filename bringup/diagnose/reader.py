@@ -69,7 +69,7 @@ class Hit:
         return Hit(self.no + count, self.after[count], self._data, start, self._learned)
 
     def unwrapped(self, rows: int = 4) -> Hit:
-        """Return the line as a hit that has its sentence whole, which CMake breaks into lines of the terminal's width."""
+        """Return the line as a hit with its whole sentence, which CMake breaks into lines of the terminal's width."""
         parts = [self.line.core]
         for line in self.after[1:rows]:
             if not line.core or line.stream != self.line.stream:

@@ -11,7 +11,9 @@ from bringup.model.knowledge import Kind, Provider
 
 # Where the letters that an expression begins with end.
 _PLAIN = re.compile(r"(?:[A-Za-z0-9_+-]|::)*(?![*?])")
-_BEFORE_NAME = re.compile(r"^(?:vtable for|typeinfo (?:name )?for|guard variable for|VTT for|(?:non-)?virtual thunk to) ")
+_BEFORE_NAME = re.compile(
+    r"^(?:vtable for|typeinfo (?:name )?for|guard variable for|VTT for|(?:non-)?virtual thunk to) "
+)
 
 
 class Supply:
