@@ -11,6 +11,10 @@ from bringup.diagnose.supply import Supply
 from bringup.model.knowledge import Kind, Mention, Provider
 
 MOST = 3
+# Names of packages that are also words of messages.
+_COMMON = frozenset(
+    {"wheel", "packaging", "requests", "cuda", "file", "platform", "typing", "test", "token", "serial", "cmake"}
+)
 _DIST = r"(?P<name>[A-Za-z][\w.-]*?)"
 _BUILT = (
     re.compile(rf"Failed to (?:download and )?build `?{_DIST}(?:==(?P<version>[\w.+!]+))?(?:`|$|\s@)"),
@@ -50,6 +54,30 @@ def moves(core: str, after: Sequence[str], around: Sequence[str], caller: str, k
             values = {**groups, "name": shown, "caller": caller or NOBODY, "deb": _debian_name(name)}
             texts.append(_said(text, values, mention.kind, provider))
     return texts[:MOST]
+
+
+def spoken(rows: Sequence[str], knowledge: Knowledge) -> list[str]:
+    """Return which Python packages a message speaks of, where nothing more exact is known of it.
+
+    Args:
+        rows: the root line and what belongs to it.
+        knowledge: the providers.
+    """
+    supply = Supply(knowledge.providers)
+    found: dict[str, None] = {}
+    for word in dict.fromkeys(re.findall(r"[A-Za-z][\w-]{3,40}", " ".join(rows))):
+        provider = None if word.lower() in _COMMON else supply.find(Kind.MODULE, word.lower().replace("-", "_"))
+        if provider and provider.pip:
+            found.setdefault(_first(provider.pip).partition("[")[0])
+    names = list(found)[:MOST]
+    if not names:
+        return []
+    every = " ".join(names)
+    text = (
+        f"it speaks of {', '.join(names)}: see which versions are there (pip show {every}; pip check) and bring them to"
+        f" versions that belong together: pip install -U {every}, or those that the package above them pins"
+    )
+    return [text]
 
 
 def built(rows: Sequence[str], knowledge: Knowledge) -> list[str]:

@@ -131,10 +131,11 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("kernel", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:Out of memory: Kill|oom-kill:|Memory cgroup out of memory|oom_kill|OOM Killed|OOMKilled|\bout-of-memory\b.{0,30}kill|NVRM: Xid)"),
     ("signal", Weight.SYMPTOM, Category.RUNTIME, r"(?:.{0,200}[:\s] ?|\s*)(?:Killed|Segmentation fault|Bus error|Aborted|Illegal instruction|Floating point exception|Speicherzugriffsfehler|Getötet)(?: \(core dumped\)|\s*$|\s{2,})"),
     ("signal", Weight.SYMPTOM, Category.RUNTIME, r".{0,300}(?:exit(?:ed|s)?(?: with)?(?: code| status|code)?\s?[:=]?\s?\(?(?:137|139|134|-9|-11|-6)\b|returned -(?:9|11|6)\b|died (?:due to|with) (?:signal|<Signals)|received signal SIG(?:SEGV|KILL|ABRT|BUS)|terminated by signal)"),
+    ("signal", Weight.SYMPTOM, Category.RUNTIME, r"(?:(?:\*\*\* )?.{1,80} detected \*\*\*: |free\(\): |malloc\(\): |double free|munmap_chunk\(\): |corrupted (?:size|double)|malloc_consolidate)"),
     ("assert", Weight.STRONG, Category.RUNTIME, r"(?:[^\s:]{1,300}: )?[^\s:]{1,400}:\d+: .{1,400}\b[Aa]ssertion [`'‘].{1,400}['’`] failed"),
     ("terminate", Weight.STRONG, Category.RUNTIME, r"terminate called (?:after throwing|without)"),
     ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
-    ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|Watchdog caught collective operation timeout|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
+    ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|Watchdog caught collective operation timeout|watchdog got stuck|The client socket has (?:timed out|failed)|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./-]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|unbound variable|Kommando nicht gefunden|commande introuvable)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"[\w./+-]{1,100}: (?:line \d+: |\d+: |can't open |cd: can't cd to|cannot (?:access|stat|create|open|touch|remove|execute))"),
     ("loader", Weight.STRONG, Category.IMPORT, r".{0,600}(?:error while loading shared libraries|symbol lookup error|cannot open shared object file|version [`'‘]GLIBC\w*_[\d.]+['’] not found)"),
@@ -149,7 +150,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("docker", Weight.GENERAL, Category.LAUNCH, r"(?:docker: )?(?:Error response from daemon|unable to prepare context:|[Cc]annot connect to the Docker daemon)|nvidia-container-cli: "),
     ("rustc", Weight.STRONG, Category.COMPILE, r"error: environment variable `"),
     ("general", Weight.GENERAL, Category.RUNTIME, r"(?:error|fatal error|fatal|ERROR|Error|Fatal [Ee]rror|FATAL|FATAL ERROR|CRITICAL|ERR!)(?:\(\w+\))?\s?:\s{1,12}\S"),
-    ("located", Weight.GENERAL, Category.RUNTIME, r"[^\s:]{1,300}\.(?:c|cc|cpp|cxx|cu|cuh|h|hpp|rs|go):(?:[A-Za-z_]\w{0,80}:)?\d+:? (?!.{0,40}(?:warning|note)\b).{0,300}\b(?:failed|failure|error|non-zero status)\b"),
+    ("located", Weight.GENERAL, Category.RUNTIME, r"(?:\w{1,20}: )?[^\s:]{1,300}\.(?:c|cc|cpp|cxx|cu|cuh|h|hpp|rs|go):(?:[A-Za-z_]\w{0,80}:)?\d+:? (?!.{0,40}(?:warning|note)\b).{0,300}\b(?:failed|failure|error|non-zero status)\b"),
     ("general", Weight.GENERAL, Category.RUNTIME, r"[\w./+-]{1,60}: (?:error|fatal|fatal error|ERROR|FATAL)\s?: "),
 )  # fmt: skip
 SHAPES = tuple(Shape(name, weight, category, re.compile(pattern)) for name, weight, category, pattern in _RULES)
@@ -162,9 +163,9 @@ _ANY = re.compile("|".join(f"(?P<s{number}>{shape.pattern.pattern})" for number,
 TRIGGERS: tuple[str, ...] = (
     "error:", "error  ", "error[e", "error #", "error\x1b", "error at ", "error in ", "error resp", "error (dev)",
     "error occ", "fatal", "fail", "exception", "traceback (m", "killed", "could not", "unable", "not found", "no such",
-    "undefined ", "multiple def", "nized option", "relocation ", "cannot ", "can't ", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
+    "undefined ", "multiple def", "nized option", "relocation ", "cannot ", "can't ", "segmentation", "core dumped", "no space", "double free", "free(): ", "*** ", "denied", "panicked",
     "no solution", "exit ", "exited", "terminate called", "cudaerror", "nccl warn", "out of memory", "oom-", "ld:", "ld : ",
-    "curl: (", "is not signed", "release file", "error code", "error processing", "temporarily unav", "a password", "watchdog caught", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur", ".pyx:",
+    "curl: (", "is not signed", "release file", "error code", "error processing", "temporarily unav", "a password", "watchdog caught", "watchdog got", "timed out", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur", ".pyx:",
 )  # fmt: skip
 # The same in other scripts; looked for only where a log is not plain ASCII.
 FOREIGN_TRIGGERS: tuple[str, ...] = ("错误", "錯誤", "エラー", "오류", "ошибка", "błąd")

@@ -30,6 +30,7 @@ _PREFIX = re.compile(
     rf"|(?P<btime2>\[?{_TIME}\]?\s(?=\S))"
     r"|(?P<docker>\#\d{1,4}\s(?:\d{1,6}\.\d{1,3}\s)?)"
     r"|(?P<compose>[A-Za-z][\w.-]{0,60}[-_]\d{1,4}\s{1,40}\|\s)"
+    r"|(?P<rank0>rank\d{1,4}:\s(?=\S))"
     r"|(?P<rank>\[(?:rank|default|worker|tp|dp|pp|Rank|RANK|WORKER)[ _]?\d{1,5}\]:?[ ]?)"
     r"|(?P<mpi>\[\d{1,5},\d{1,5}\]<std(?:err|out)>:\s?)"
     r"|(?P<ray>\((?:[\w:.\- ]{1,80}\s)?pid=\d+(?:,[^)]{0,80})?\)\s)"
@@ -46,12 +47,14 @@ _PREFIX = re.compile(
     r"|(?P<seconds>\[\s{0,6}\d{1,6}s\]\s)"
     r"|(?P<step>\[(?:Step|Container|Pipeline|stage|Build)\b[^\]]{0,60}\]\s)"
 )
-_STREAMS = ("docker", "compose", "rank", "mpi", "ray", "srun", "tp", "pod")
+_STREAMS = ("docker", "compose", "rank", "rank0", "mpi", "ray", "srun", "tp", "pod")
 _LOGGER = re.compile(
     rf"(?P<a>DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\s+(?:\d\d-\d\d|{_DATE})[ T]{_TIME}\s+(?:\[[^\]]{{1,120}}\]\s?)?"
     r"|(?P<b>[DIWEF])\d{4}\s\d\d:\d\d:\d\d[.\d]*\s+\d+\s[\w./<>-]{1,200}:\d+\]\s?(?:\[\d+/\d+\w*\]\s?)?"
     r"|\[(?P<c>[DIWEF])\d{3,4}\s\d\d:\d\d:\d\d[^\]]{0,100}\]\s?"
     r"|(?P<d>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s{1,4}(?=\[|[a-z_.]{2,60}:\s)"
+    r"|\[(?P<f>[DIWEF]) [\w./-]{1,80}\.(?:cpp|cc|cu|h):\d+\]\s?(?:\[c10d\]\s)?"
+    r"|\|\s{1,2}(?P<g>DEBUG|INFO|WARNING|ERROR|CRITICAL)\s{1,6}\|\s(?:[\w.:<>]{1,160}\s[|-]\s)?"
     r"|\[(?P<e>DEBUG|INFO|WARNING|ERROR|CRITICAL|debug|info|warning|error)\]:?\s"
     r"|E\s{3}(?=\s*\S)"
 )
