@@ -49,6 +49,7 @@ _LINK_CONTEXT = re.compile(r"During handling of the above exception")
 _TRACEBACK_OR_LINK = re.compile(r"Traceback \(most|The above exception|During handling of")
 MESSAGE = 12
 _NESTED = "Traceback (most recent call last):"
+_HANDED_ON = re.compile(r"Original Traceback \(most recent call last\):$")
 _COMPILERS = frozenset({"gcc", "edg", "compiler", "ptxas", "ld", "nvrtc"})
 _SAYS_NOTHING = re.compile(
     r"process didn't exit successfully|---|network failure seems|spurious|No such file or directory \(os error 2\)$"
@@ -88,6 +89,8 @@ def read_block(hit: Hit, shape: Shape) -> Candidate | None:
         return _below(hit, shape, re.compile(r"what\(\):"), 3)
     if shape.name in {"cargo", "general", "maturin", "download", "wrapper"}:
         return _caused_by(hit, shape)
+    if shape.name == "autoconf" and hit.line.core.endswith(":"):  # names the folder; the next line says what is wrong
+        return _below(hit, shape, re.compile(r"configure(?:\.ac:\d+)?: error: |\S"), 2)
     found = _alone(hit, shape)
     _last_error(found)
     return found
@@ -161,13 +164,17 @@ def _traceback(hit: Hit, shape: Shape) -> Candidate | None:
         if _indent(line.body) > base or line.core.startswith(("File ", "[Previous line repeated")):
             continue
         if _EXCEPTION.match(line.core):
-            if line.core.endswith(_NESTED):  # the message of this exception is a traceback of its own
+            if line.core.endswith(_NESTED) or _HANDED_ON.match(_next(hit, no)):  # its message is a traceback of its own
                 continue
             return _exception(hit, shape, no, line)
         strangers += 1
         if strangers > 3:
             return None
     return None
+
+
+def _next(hit: Hit, no: int) -> str:
+    return next((line.core for at, line in _follow(hit, no - hit.no + 2) if at > no), "")
 
 
 def _exception(hit: Hit, shape: Shape, no: int, line: Line) -> Candidate | None:
@@ -240,6 +247,15 @@ def _say_what(found: Candidate) -> None:
             return
 
 
+def _download(found: Candidate) -> None:
+    """Of a download that CMake tried several times the first attempt says what was wrong."""
+    if found.line.core.startswith("Each download failed"):
+        for no, line in _follow(found.hit, found.end - found.hit.no):
+            if no > found.no and line.core.startswith("error: "):
+                found.no, found.line = no, line
+                return
+
+
 def _cmake(hit: Hit, shape: Shape) -> Candidate:
     found = _alone(hit, shape)
     if not re.search(r":$", hit.line.core):
@@ -262,6 +278,7 @@ def _cmake(hit: Hit, shape: Shape) -> Candidate:
         inner.end = found.end
         return inner
     _say_what(found)
+    _download(found)
     if re.match(r"Command failed|Build step for|CMake step for|Failed to \w+ ", found.line.core):
         found.weight = Weight.WRAPPER
     return found

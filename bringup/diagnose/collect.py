@@ -7,6 +7,7 @@ import io
 import re
 
 from bringup.diagnose.blocks import Candidate, read_block
+from bringup.diagnose.inside import wrapped_line
 from bringup.diagnose.knowledge import Knowledge
 from bringup.diagnose.match import Match, Matcher
 from bringup.diagnose.outcome import SUCCESS_TRIGGERS, is_counted, is_hard, is_stopped, success_of
@@ -88,6 +89,7 @@ class Collector:
         if found is not None:
             hit.keep()
             self._match_inside(found)
+            self._match_wrapped(found)
             self._store(found)
 
     def _success(self, no: int, line: Line) -> None:
@@ -110,6 +112,14 @@ class Collector:
         if not known and found.hit.line.core.startswith("CMake Error"):
             for row in rows:
                 self._match(row.unwrapped())
+
+    def _match_wrapped(self, found: Candidate) -> None:
+        """Look for known issues in what a tool shows of a program that failed, whatever its lines look like."""
+        if found.weight is not Weight.WRAPPER or found.no != found.hit.no:
+            return
+        inner = wrapped_line(found.hit)
+        if inner is not None and inner[0] > found.hit.no:
+            self._match(found.hit.below(inner[0] - found.hit.no))
 
     def _match(self, hit: Hit) -> int:
         """Store the known issues that fit at a line; returns how many do."""

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 
 MOST = 4
+LONGEST = 4000
 
-_NAME = r"[A-Za-z][\w.-]*(?:\[[\w,-]+\])?"
-_SPEC = r"[<>=!~][^\s,]*(?:, ?[<>=!~][^\s,]*)*"
+_NAME = r"(?<![\w.-])[A-Za-z][\w.-]{0,80}(?:\[[\w,-]{1,80}\])?"
+_SPEC = r"[<>=!~][^\s,]{0,60}(?:, ?[<>=!~][^\s,]{0,60}){0,6}"
 _WANTS = re.compile(
     rf"(?P<who>you|your \w+|[Tt]he user|{_NAME}(?: ?{_SPEC}| [\d][\w.+]*)?)"
     rf" (?P<verb>depends? on|requires?|requested|\(constraint\) requested|require) (?:\(constraint\) )?"
@@ -25,7 +26,7 @@ _WHEEL = re.compile(
 
 def conflicts(core: str, after: Sequence[str]) -> list[str]:
     """Return which packages are wanted in versions that exclude one another, and by whom; empty if nothing says so."""
-    text = re.sub(r"\s+", " ", " ".join((core, *after)))
+    text = re.sub(r"\s+", " ", " ".join((core, *after)))[:LONGEST]
     wants: dict[str, dict[str, str]] = {}
     for found in _WANTS.finditer(text):
         by = wants.setdefault(found["name"].lower().replace("_", "-"), {})

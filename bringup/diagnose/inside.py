@@ -22,21 +22,46 @@ _SAYS = re.compile(
     r"|abort(?:ed)?)\b"
 )
 _SAYS_NOTHING = re.compile(
-    r"(?i)(?:.*(?:warning\b|classifiers)|(?:running|copying|creating|adding|reading|writing|compiling|building|installing|collecting"
-    r"|looking|removing|byte-compiling|skipping|checking|linking|generating|trying|using|loading|found|processing"
-    r"|please consider|see https?:)\b|note: |-- |\*{4,}|!!|compilation terminated|=+$"
-    r"|\S*(?:gcc|g\+\+|clang|clang\+\+|nvcc|cc|c\+\+)(?:-\d+)? +-)"
+    r"(?i)(?:.*(?:warning\b|classifiers)|(?:please consider|see https?:)|note: |hint: |-- |\*{4,}|!!|cause: "
+    r"|\[std(?:out|err)\]|compilation terminated|=+$|\S*(?:gcc|g\+\+|clang|clang\+\+|nvcc|cc|c\+\+)(?:-\d+)? +-)"
 )
+# What build tools say of their steps, unless they say what is wrong.
+_STEPS = re.compile(
+    r"(?i)(?:running|copying|creating|adding|reading|writing|compiling|building|installing|collecting|looking|removing"
+    r"|byte-compiling|skipping|checking|linking|generating|trying|using|loading|found|processing)\b"
+)
+_SURELY = re.compile(
+    r"(?i)\b(?:requires?|required|cannot|can't|could not|unable|not found|missing|no module named|please install)"
+    r"\b(?!/)"
+)
+_UV = re.compile(r"(?:error: |\u00d7 )?Failed to (?:download and )?build\b|Call to `\w")
 
 
-def look_inside(found: Candidate) -> None:
-    """Move the root of a wrapper to the line of the wrapped output that says what is wrong, if there is one."""
+def look_inside(found: Candidate) -> bool:
+    """Move the root of a wrapper to the line of the wrapped output that says what is wrong; False if there is none."""
     if found.weight > Weight.WRAPPER or found.no != found.hit.no:
-        return
-    for no, line in _output(found.hit):
-        if line.core and _SAYS.search(line.core) and not _SAYS_NOTHING.match(line.core) and _is_plain(line):
-            found.no, found.line = no, line
-            return
+        return False
+    inner = wrapped_line(found.hit)
+    if inner is not None:
+        found.no, found.line = inner
+        found.weight = Weight.VAGUE
+    return inner is not None
+
+
+def wrapped_line(hit: Hit) -> tuple[int, Line] | None:
+    """Return number and content of the line that says what is wrong in the output that a wrapper hands on."""
+    last: tuple[int, Line] | None = None
+    for no, line in _output(hit):
+        if not line.core or not _is_plain(line) or _is_noise(line.core):
+            continue
+        if _SAYS.search(line.core):
+            return no, line
+        last = no, line
+    return last if hit.line.core.startswith("error: subprocess-exited") else None
+
+
+def _is_noise(core: str) -> bool:
+    return _SAYS_NOTHING.match(core) is not None or (_STEPS.match(core) is not None and not _SURELY.search(core))
 
 
 def _is_plain(line: Line) -> bool:
@@ -48,10 +73,19 @@ def _output(hit: Hit) -> Iterator[tuple[int, Line]]:
     core = hit.line.core
     if core.startswith("error: subprocess-exited"):
         yield from _between(hit)
+    elif _UV.match(core):
+        yield from _stderr(hit)
     elif core.startswith("FAILED: "):
         yield from _after_command(hit)
     elif re.match(r"g?make(?:\[\d+\])?: \*\*\* \[", core):
         yield from _above(hit)
+
+
+def _stderr(hit: Hit) -> Iterator[tuple[int, Line]]:
+    """Yield what uv shows of the program that failed, its errors first."""
+    rows = list(_same(hit, hit.after[1:FAR], 1))
+    marks = [at for at, (_, line) in enumerate(rows) if line.core == "[stderr]"]
+    yield from rows[marks[0] + 1 :] if marks else rows
 
 
 def _between(hit: Hit) -> Iterator[tuple[int, Line]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from bringup.diagnose.knowledge import Knowledge
 from bringup.diagnose.mangle import demangled
 from bringup.diagnose.supply import Supply
+from bringup.diagnose.text import MAX_LINE
 from bringup.model.knowledge import Kind, Mention, Provider
 
 MOST = 3
@@ -106,7 +107,7 @@ def built(rows: Sequence[str], knowledge: Knowledge) -> list[str]:
 
 def _found(mention: Mention, pattern: re.Pattern[str], core: str, after: Sequence[str]) -> re.Match[str] | None:
     rows = [core, *after[: mention.rows]]
-    joined = " ".join(row for row in rows if row) if mention.rows else core  # CMake breaks its sentences
+    joined = " ".join(row for row in rows if row)[:MAX_LINE] if mention.rows else core  # CMake breaks its sentences
     return next((found for row in (*rows, joined) if (found := pattern.search(row))), None)
 
 

@@ -33,7 +33,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"test result: ok\."), _ALL),
     (re.compile(r"OK \(.{1,60}\)$"), _ALL),
     (re.compile(r"OK$"), frozenset({Category.RUNTIME, Category.IMPORT})),
-    (re.compile(r".{0,60}(?:exit(?:ed)?(?: with)? (?:code|status):? ?0\b|Job succeeded|Finished: SUCCESS|BUILD SUCCESS)"), _ALL),
+    (re.compile(r".{0,60}(?:exit(?:ed)?(?: with)? (?:code|status):? ?0\b|\bexit(?:ed)?:? 0$|Job succeeded|Finished: SUCCESS|BUILD SUCCESS)"), _ALL),
     (re.compile(r".{0,80}Finished server process \["), frozenset({Category.RUNTIME, Category.IMPORT})),
     (re.compile(r".{0,80}(?:Application startup complete|The server is fired up and ready to roll)"), _ALL),
     (re.compile(r"(?:naming to \S+ done|writing image sha256|exporting layers .*done)"), _ALL),
@@ -119,8 +119,10 @@ def is_harmless(found: Candidate) -> bool:
             return True
         if any(_PROBE_BEFORE.match(line.core) for line in before[-6:]) and found.kind in ("gcc", "ld", "compiler"):
             return True
-    if before and _EXPECTED_BEFORE.match(before[-1].core) and found.kind == "traceback":
-        return True
+    if before and found.kind == "traceback":
+        said = before[-1].core
+        if _EXPECTED_BEFORE.match(said) or (_DEALT_WITH.search(said) and not _OFFER.match(said)):
+            return True
     extent = max(0, found.end - found.hit.no)
     beyond = [line for line in found.hit.after[extent + 1 : extent + 10] if line.stream == found.hit.line.stream]
     return any(_DEALT_WITH.search(line.core) and not _OFFER.match(line.core) for line in beyond)

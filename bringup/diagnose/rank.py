@@ -77,7 +77,7 @@ def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Score
         # Where no success came later it did fail, so what seemed harmless counts.
         alive = [] if over else sorted((*alive, *dealt_with), key=lambda found: found.no)
     if alive and max(found.weight for found in alive) <= Weight.WRAPPER:
-        look_inside(max(alive, key=lambda found: found.weight))
+        any(look_inside(found) for found in alive)
     scored = [_score(found, index) for index, found in enumerate(alive)]
     _went_on(scored, lines)
     scored = _chains(scored)

@@ -27,6 +27,7 @@ LOOK_AHEAD = 48 << 10
 LINES_BEFORE = 60
 LINES_AFTER = 400
 ENDLESS = 1 << 20
+LAST_LINES = 40
 
 
 class Stream(Protocol):
@@ -92,7 +93,7 @@ class Hit:
 
 
 class Reader:
-    """Yields the hits of a stream in order, and counts its lines.
+    """Yields the hits of a stream in order, the last `LAST_LINES` lines among them, and counts its lines.
 
     Attributes:
         alert: set by the caller once there is something that a success could undo; from then on (and in the block
@@ -125,17 +126,19 @@ class Reader:
             limit = len(data) if last else data.rfind(b"\n", done, max(done, len(data) - LOOK_AHEAD)) + 1
             if limit <= done:
                 continue
-            number = yield from self._scan(data, done, limit, number)
+            number = yield from self._scan(data, done, limit, number, end=last)
             if last:
                 self._finish(data, number)
                 return
             cut = max(0, limit - LOOK_BACK)
             data, done = data[cut:], limit - cut
 
-    def _scan(self, data: bytes, low: int, high: int, number: int) -> Generator[Hit, None, int]:
+    def _scan(self, data: bytes, low: int, high: int, number: int, *, end: bool) -> Generator[Hit, None, int]:
         small = data[low:high].lower()
         words = self._triggers if small.isascii() else (*self._triggers, *self._foreign)
         hot = _lines_with(words, small)
+        if end:
+            hot |= _last_lines(small)
         yield from _numbered(data, low, hot, number, self._learned)
         if self.alert:
             later = {start: end for start, end in _lines_with(self._later, small).items() if start not in hot}
@@ -159,6 +162,18 @@ def _lines_with(words: Sequence[bytes], small: bytes) -> dict[int, int]:
             end = len(small) if end < 0 else end
             found[start] = end
             position = small.find(word, end)
+    return found
+
+
+def _last_lines(small: bytes) -> dict[int, int]:
+    """Return where the last lines begin and end; what a log ends with matters without any word of error."""
+    found: dict[int, int] = {}
+    end = len(small)
+    while end > 0 and len(found) < LAST_LINES:
+        start = small.rfind(b"\n", 0, end) + 1
+        if start < end:
+            found[start] = end
+        end = start - 1
     return found
 
 

@@ -54,7 +54,8 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("trace", Weight.NONE, Category.COMPILE, r"\++ (?!\S{1,80}==)\S"),
     ("gcc", Weight.STRONG, Category.COMPILE, r"(?:warning: [\w.+-]{1,80}@[\w.+-]{1,40}|cargo:warning=[^:]{0,200}): ?.{0,300}:\d+: (?:fatal )?error: "),
     ("warning", Weight.NONE, Category.COMPILE, r"(?:\S+: )?(?:\[?[Ww]arning\]?|WARNING|DEPRECATION|note|remark|Note)\b\s*[:：]"),
-    ("warning", Weight.NONE, Category.COMPILE, r"[^\s:]{1,400}(?::\d+){1,2}:\s*(?:warning|note|remark|Warnung|注意|警告)"),
+    ("warning", Weight.NONE, Category.COMPILE, r"[^\s:]{1,400}(?::\d+){1,2}:\s*(?:warning|note|remark|Warnung|注意|警告|\w{1,60}Warning:)"),
+    ("warning", Weight.NONE, Category.RUNTIME, r"warnings\.warn\("),
     ("warning", Weight.NONE, Category.COMPILE, r"(?:[^\s:()]{1,400}\(\d+\): (?:warning|remark)|(?:[\w.]*\.)?\w*Warning:)"),
     ("passed", Weight.NONE, Category.RUNTIME, r".{0,300}(?:\bPASSED\b|\.\.\. ok$|\bSKIPPED\b|\bXFAIL\b|\[ {6} OK \])"),
     ("commit", Weight.NONE, Category.RUNTIME, r"(?:[0-9a-f]{7,40} )?(?:\([^)]{1,80}\) )?(?:[Ff]ix(?:es|ed)?|feat|docs|chore|Merge|Revert|Bump|HEAD is now at)\b(?! the)"),
@@ -73,7 +74,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("wrapper", Weight.WRAPPER, Category.INSTALL, r"ERROR: (?:Ignored the following|Failed building wheel|Failed to build|Could not build wheels|Command errored out|No matching distribution|Failed cleaning|Cannot uninstall.{0,80}distutils|Exception:)"),
     ("wrapper", Weight.WRAPPER, Category.INSTALL, r"(?:Failed to build|Failed to download and build|The build backend returned|Call to `|Build backend failed|Failed to install requirements|Failed to resolve requirements|Failed to prepare|error: Failed to prepare|error: Failed to build|note: This error originates|hint: )"),
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"(?:[\w.]*CalledProcessError|[\w.]*CompileError|[\w.]*BackendUnavailable_|[\w.]*DistutilsExecError): "),
-    ("wrapper", Weight.WRAPPER, Category.JIT, r"(?:[\w.]*Error: )?(?:Error compiling objects for extension|Error building extension|Ninja build failed)"),
+    ("wrapper", Weight.WRAPPER, Category.JIT, r"(?:[\w.]*Error: )?(?:Error compiling (?:objects for extension|Cython file)|Error building extension|Ninja build failed)"),
     ("wrapper", Weight.WRAPPER, Category.CONFIGURE, r"(?:CMake configuration failed|\*\*\* CMake (?:configuration|build) failed|See also \"|make: Leaving|Configuring incomplete)"),
     ("wrapper", Weight.WRAPPER, Category.RUNTIME, r"(?:ERROR: process \"|ERROR: failed to solve|failed to solve: process|Error: Process completed with exit code|ERROR: Job failed|Finished: FAILURE|Command exited with non-zero status|error: Recipe `|make: Leaving|The command .{1,300} returned a non-zero code)"),
     ("wrapper", Weight.WRAPPER, Category.RUNTIME, r"(?:[\w.]*ChildFailedError|.{0,40}\bprocess(?:es)? .{0,80}(?:exitcode|exit code)\s*: ?1\b|torch\.distributed\.elastic\.multiprocessing\.errors)"),
@@ -117,7 +118,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("resolver", Weight.STRONG, Category.INSTALL, r"(?:error: )?No solution found when resolving"),
     ("pip", Weight.NONE, Category.INSTALL, r"ERROR: pip's dependency resolver does not currently"),
     ("pip", Weight.STRONG, Category.INSTALL, r"(?:Could not find a version that satisfies|ERROR: (?:Could not find a version|Cannot install|ResolutionImpossible|Package '|THESE PACKAGES|Could not install packages|Directory|.{0,200}not a (?:supported|valid) wheel|Wheel '|Hash|In --require-hashes|Invalid|Could not open))"),
-    ("apt", Weight.GENERAL, Category.INSTALL, r"(?:E: \S|dpkg: error processing )"),
+    ("apt", Weight.GENERAL, Category.INSTALL, r"(?:E: \S|dpkg: (?:error processing |dependency problems))"),
     ("process", Weight.GENERAL, Category.RUNTIME, r"(?:[\w./-]{1,60}: )?(?:line \d+: )?(?:fork: .{0,60}Resource temporarily|sudo: a password is required)"),
     ("npm", Weight.GENERAL, Category.INSTALL, r"npm (?:ERR!|error) "),
     # --- Rust
@@ -136,11 +137,12 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("terminate", Weight.STRONG, Category.RUNTIME, r"terminate called (?:after throwing|without)"),
     ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
     ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|Watchdog caught collective operation timeout|watchdog got stuck|The client socket has (?:timed out|failed)|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
-    ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./-]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|unbound variable|Kommando nicht gefunden|commande introuvable)"),
+    ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./ -]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|unbound variable|Kommando nicht gefunden|commande introuvable)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"[\w./+-]{1,100}: (?:line \d+: |\d+: |can't open |cd: can't cd to|cannot (?:access|stat|create|open|touch|remove|execute))"),
     ("loader", Weight.STRONG, Category.IMPORT, r".{0,600}(?:error while loading shared libraries|symbol lookup error|cannot open shared object file|version [`'‘]GLIBC\w*_[\d.]+['’] not found)"),
     ("git", Weight.LIGHT, Category.INSTALL, r"fatal: (?:not a git repository|No names found|[Nn]o tag|detected dubious|unsafe repository|No annotated tags)"),
     ("git", Weight.STRONG, Category.INSTALL, r"(?:\S+@\S+: Permission denied \(|Host key verification failed)"),
+    ("git", Weight.VAGUE, Category.INSTALL, r"fatal: the remote end hung up unexpectedly|(?:error: external filter|warning: Clone succeeded)"),
     ("git", Weight.STRONG, Category.INSTALL, r"(?:fatal|error): (?:unable to access|'[^']{1,300}' does not appear|Could not read from remote|Remote branch|repository|not a git|could not read|remote|couldn't find|pathspec|patch failed|patch does not apply|clone of|reference is not|destination path|early EOF|unsafe|detected dubious|corrupt|invalid path|bad object|.{0,100}did not match any)"),
     ("download", Weight.GENERAL, Category.INSTALL, r"(?:curl: \(\d+\)|wget: (?:unable|.*error)|ERROR 4\d\d:|ERROR 5\d\d:|Failed to fetch)"),
     ("disk", Weight.GENERAL, Category.RUNTIME, r".{0,600}(?:No space left on device|Disk quota exceeded|Read-only file system)"),
@@ -159,13 +161,14 @@ SHAPES = tuple(Shape(name, weight, category, re.compile(pattern)) for name, weig
 _ANY = re.compile("|".join(f"(?P<s{number}>{shape.pattern.pattern})" for number, shape in enumerate(SHAPES)))
 
 # Words of which an error line has at least one; lower case.
-# Few, because each costs a pass over the log at memory speed; the rarer shapes rely on words that they bring along.
+# Few, because each costs a pass over the log at memory speed; the rarer shapes rely on words that they bring along, or
+# on standing at the end of the log, where every line is looked at.
 TRIGGERS: tuple[str, ...] = (
     "error:", "error  ", "error[e", "error #", "error\x1b", "error at ", "error in ", "error resp", "error (dev)",
     "error occ", "fatal", "fail", "exception", "traceback (m", "killed", "could not", "unable", "not found", "no such",
-    "undefined ", "multiple def", "nized option", "relocation ", "cannot ", "can't ", "segmentation", "core dumped", "no space", "double free", "free(): ", "*** ", "denied", "panicked",
+    "undefined ", "multiple def", "relocation ", "cannot ", "can't ", "segmentation", "core dumped", "no space", "*** ", "denied", "panicked",
     "no solution", "exit ", "exited", "terminate called", "cudaerror", "nccl warn", "out of memory", "oom-", "ld:", "ld : ",
-    "curl: (", "is not signed", "release file", "error code", "error processing", "temporarily unav", "a password", "watchdog caught", "watchdog got", "timed out", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur", ".pyx:",
+    "curl: (", "watchdog ", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur", ".pyx:",
 )  # fmt: skip
 # The same in other scripts; looked for only where a log is not plain ASCII.
 FOREIGN_TRIGGERS: tuple[str, ...] = ("错误", "錯誤", "エラー", "오류", "ошибка", "błąd")

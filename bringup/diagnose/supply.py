@@ -70,7 +70,7 @@ def _plain_name(kind: Kind, name: str) -> str:
         return re.sub(r"[-_.]+", "-", name).lower()
     if kind is Kind.CMAKE:
         return name.casefold()
-    return name.rpartition("/")[2] if kind is Kind.PROGRAM else name
+    return re.sub(r"-\d[\d.]*$", "", name.rpartition("/")[2]) if kind is Kind.PROGRAM else name
 
 
 def _weight(kind: Kind, pattern: str, name: str) -> int:

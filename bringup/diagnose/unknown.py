@@ -25,13 +25,14 @@ DEFAULTS = {"gpu": "h200", "jobs": "2", "stack": "kernels"}
 _ADVISED = 0.6
 _HONEST = 0.4
 # Categories of programs that run, which inside the building of a package are part of its installation.
-_LATE = (Category.IMPORT, Category.RUNTIME)
+_LATE = (Category.IMPORT, Category.RUNTIME, Category.LAUNCH)
 
 _JIT = re.compile(
     r"\.cache/(?:flashinfer|torch_extensions|tvm-ffi)|cached_ops|flashinfer/jit|triton/(?:runtime|compiler|backends)"
     r"|torch/utils/cpp_extension\.py.*(?:load|jit)"
 )
 
+_MAKING = re.compile(r"(?m)^(?:g?make(?:\[\d+\])?: \*\*\* \[|FAILED: |ninja: build stopped)")
 _BACKEND = re.compile(r"The build backend returned|Call to `\w|Build backend failed")
 _RESOLVER = re.compile(r"Because |conflicting dependencies|ResolutionImpossible|Cannot install ")
 _FRAME = re.compile(r'^File "[^"]*/(?:site|dist)-packages/(\w+)')
@@ -179,6 +180,8 @@ def _category(item: Scored, hit: Hit) -> Category:
         return item.category
     if item.found and item.found.kind == "wrapper" and _PIP.search(around):
         return Category.INSTALL
+    if item.found and item.found.kind in ("shell", "signal") and _MAKING.search(around):
+        return Category.COMPILE
     if _CAPTURE.search(around) and item.category is Category.RUNTIME:
         return Category.CAPTURE
     if _JIT.search(around) and item.category in (Category.RUNTIME, Category.COMPILE, Category.LINK):
@@ -189,8 +192,10 @@ def _category(item: Scored, hit: Hit) -> Category:
 
 
 def _is_in_pip(hit: Hit) -> bool:
-    """Return whether the line is in what pip shows of a program that builds a package."""
-    end = next((at for at, line in enumerate(hit.after[:150]) if "[end of output]" in line.core), None)
+    """Return whether the line is in what pip shows of a program that builds a package, or says that it failed."""
+    if hit.line.core.startswith("error: subprocess-exited"):
+        return True
+    end = next((at for at, line in enumerate(hit.after[:300]) if "[end of output]" in line.core), None)
     return end is not None and not any(" lines of output]" in line.core for line in hit.after[1:end])
 
 

@@ -12,10 +12,15 @@ from hypothesis import strategies as st
 from thorough import THOROUGH, examples
 
 from bringup.diagnose import diagnose_paths, diagnose_stream, render
+from bringup.diagnose.conflict import conflicts
+from bringup.diagnose.hints import hints
 from bringup.diagnose.knowledge import load_knowledge
+from bringup.diagnose.moves import built, spoken
 from bringup.diagnose.shapes import SHAPES
+from bringup.diagnose.supply import Supply
 from bringup.diagnose.text import MAX_LINE, clean_line, printable
 from bringup.errors import UsageError
+from bringup.model.knowledge import Kind
 
 KNOWLEDGE = load_knowledge()
 PIECES = [
@@ -61,11 +66,20 @@ HOSTILE = {
     "words": "rror: cuda/std cub:: has no member undefined symbol: cannot find " * (MAX_LINE // 64),
 }
 
+READERS = {
+    "conflicts": lambda text: conflicts(f"Because {text}", [text] * 6),
+    "built": lambda text: built([text] * 4, KNOWLEDGE),
+    "spoken": lambda text: spoken([text], KNOWLEDGE),
+    "symbol": lambda text: Supply(KNOWLEDGE.providers).find(Kind.SYMBOL, text[:400]),
+    "identifier": lambda text: Supply(KNOWLEDGE.providers).find(Kind.IDENTIFIER, text[:400]),
+    "hints": lambda text: hints(text, [text] * 4),
+}
+
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_expression_takes_long(name: str):
     text = HOSTILE[name][:MAX_LINE]
-    patterns = [pattern for _, pattern in KNOWLEDGE.advice]
+    patterns = [pattern for _, pattern in (*KNOWLEDGE.advice, *KNOWLEDGE.mentions)]
     for item in KNOWLEDGE.issues.values():
         patterns += [
             pattern
@@ -74,6 +88,7 @@ def test_no_expression_takes_long(name: str):
         ]
     slow = []
     runs = [(pattern, pattern.search) for pattern in patterns] + [(s.pattern, s.pattern.match) for s in SHAPES]
+    runs += [(re.compile(name), run) for name, run in READERS.items()]
     for pattern, run in runs:
         best = _seconds(run, text)
         if best > 0.1:
