@@ -13,6 +13,18 @@ from invoke.tasks import Task as InvokeTask
 from bringup.flags import REQUIRED, Task
 from bringup.tasks import TASKS
 
+SHORT = {"output": "o"}  # the only short flag that tasks have
+
+
+class _Task(InvokeTask[Any]):
+    """A task of invoke's whose flags have the short names that `SHORT` gives them, and no others."""
+
+    def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
+        """Return what invoke makes the flag from."""
+        options = super().arg_opts(name, default, taken_names)
+        options["names"] += [SHORT[name]] if name in SHORT else []
+        return options
+
 
 def as_invoke(task: Task) -> InvokeTask[Any]:
     """Return one task as invoke wants it."""
@@ -30,7 +42,7 @@ def as_invoke(task: Task) -> InvokeTask[Any]:
     task_body.__name__ = task.name.replace("-", "_")
     task_body.__doc__ = task.body.__doc__
     task_body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return InvokeTask(
+    return _Task(
         task_body,
         name=task.name,
         positional=[],

@@ -22,7 +22,6 @@ def fold_positionals(words: list[str]) -> list[str]:
 
     `--list` and `-l`, which invoke's own program has, show the tasks here as well; `help TASK` is `TASK --help`.
     """
-    words = [_long(word, words[index - 1]) for index, word in enumerate(words) if word != "-o"]
     if words[1:2] in (["--list"], ["-l"], ["help"]):
         return [words[0], *words[2:3], "--help"]
     at = next((index for index, word in enumerate(words) if index and word in FREE_WORDS), 0)
@@ -34,11 +33,6 @@ def fold_positionals(words: list[str]) -> list[str]:
         out.append(f"{flag}={word}" if free and (word == "-" or not word.startswith("-")) else word)
         free = word not in TAKE_VALUE
     return out
-
-
-def _long(word: str, before: str) -> str:
-    """Give the value of `-o`, the only short flag, its long name."""
-    return f"--output={word}" if before == "-o" else word
 
 
 def read_plain(words: list[str], tasks: Mapping[str, Task]) -> tuple[Task, Flags] | None:

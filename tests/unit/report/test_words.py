@@ -76,6 +76,15 @@ def test_usual_lines_need_no_parser(line: str):
     assert by_us(words) == by_invoke(words)
 
 
+@pytest.mark.parametrize("line", ["bundle --gpu h200 -o x", "bundle -o=x --gpu=h200", "report -ox --gpu h200"])
+def test_output_has_a_short_name(line: str):
+    words = line.split()
+    found = by_invoke(fold_positionals(["invoke", *words]))
+    assert found is not None
+    assert found == by_invoke(["invoke", words[0], "--output=x", "--gpu=h200"])
+    assert by_invoke(["invoke", "build", "--gpu=h200", "-o", "x"]) is None
+
+
 @pytest.mark.parametrize(
     "line",
     [
