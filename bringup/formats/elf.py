@@ -14,34 +14,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bringup.errors import VerifyError
+from bringup.formats.elf_sections import Section, first_section, linked_strings, read_sections, text_at
 
 MAGIC = b"\x7fELF"
 MACHINE_CUDA = 190
 
-_SHT_STRTAB, _SHT_DYNAMIC, _SHT_NOBITS, _SHT_DYNSYM = 3, 6, 8, 11
+_SHT_DYNAMIC, _SHT_DYNSYM = 6, 11
 _SHT_VERDEF, _SHT_VERNEED, _SHT_VERSYM = 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF
 _DT_NEEDED, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 1, 14, 15, 29
 _STB_WEAK = 2
-_SHN_UNDEF, _SHN_XINDEX = 0, 0xFFFF
+_SHN_UNDEF = 0
 _HIDDEN = 0x8000
-_MAX_SECTIONS = 1 << 20
 # Names may share their ends, so all of them together may be longer than the table; a hostile file makes that endless.
 _NAME_FACTOR = 16
 
 
 class ElfError(VerifyError):
     """A file is no ELF file that can be read: damaged, truncated, 32-bit or big-endian."""
-
-
-class Section(NamedTuple):
-    """A section; `offset` and `size` in bytes, checked to lie inside the file (size 0 for those without content)."""
-
-    name: str
-    kind: int
-    offset: int
-    size: int
-    link: int
-    info: int
 
 
 class Symbol(NamedTuple):
@@ -150,7 +139,7 @@ def parse_elf(data: mmap.mmap, path: Path, *, symbols: bool = True) -> Elf:
         msg = f"{path}: not a 64-bit little-endian ELF file"
         raise ElfError(msg)
     kind, machine = struct.unpack_from("<HH", data, 0x10)
-    sections = _sections(data)
+    sections = read_sections(data)
     dynamic = _dynamic(data, sections)
     versions, needs = _versions(data, sections)
     return Elf(
@@ -170,74 +159,18 @@ def parse_elf(data: mmap.mmap, path: Path, *, symbols: bool = True) -> Elf:
     )
 
 
-def _sections(data: mmap.mmap) -> tuple[Section, ...]:
-    table = struct.unpack_from("<Q", data, 0x28)[0]
-    size, count, names_at = struct.unpack_from("<HHH", data, 0x3A)
-    if table == 0:
-        return ()
-    if size != 64 or table + size > len(data):
-        msg = "section table is outside of the file"
-        raise ValueError(msg)
-    first = struct.unpack_from("<IIQQQQIIQQ", data, table)
-    count = count or first[5]  # more than 65,279 sections: the real numbers are in the first one
-    names_at = first[6] if names_at == _SHN_XINDEX else names_at
-    if count > _MAX_SECTIONS or table + size * count > len(data) or (count and names_at >= count):
-        msg = f"section table of {count} entries is outside of the file"
-        raise ValueError(msg)
-    rows = list(struct.iter_unpack("<IIQQQQIIQQ", data[table : table + size * count]))
-    names = _table(data, rows[names_at][4], rows[names_at][5]) if rows else b""
-    sections = []
-    for name, kind, _, _, offset, length, link, info, _, _ in rows:
-        real = 0 if kind in (0, _SHT_NOBITS) else length
-        if real and offset + real > len(data):
-            msg = f"section at {offset} of {length} bytes is outside of the file, which has {len(data)}"
-            raise ValueError(msg)
-        sections.append(Section(_string(names, name), kind, offset, real, link, info))
-    return tuple(sections)
-
-
-def _table(data: mmap.mmap, offset: int, size: int) -> bytes:
-    if offset + size > len(data):
-        msg = f"table at {offset} of {size} bytes is outside of the file, which has {len(data)}"
-        raise ValueError(msg)
-    return data[offset : offset + size]
-
-
-def _string(table: bytes, offset: int) -> str:
-    end = table.find(b"\0", offset)
-    if offset < 0 or offset > len(table) or end < 0:
-        if offset == 0 and not table:
-            return ""
-        msg = f"name at {offset} is outside of its table"
-        raise ValueError(msg)
-    return table[offset:end].decode("utf-8", "replace")
-
-
-def _linked(data: mmap.mmap, sections: tuple[Section, ...], section: Section) -> bytes:
-    """Return the string table that a section refers to."""
-    if section.link >= len(sections) or sections[section.link].kind != _SHT_STRTAB:
-        msg = f"section {section.name} refers to no string table"
-        raise ValueError(msg)
-    strings = sections[section.link]
-    return _table(data, strings.offset, strings.size)
-
-
-def _first(sections: tuple[Section, ...], kind: int) -> Section | None:
-    return next((section for section in sections if section.kind == kind and section.size), None)
-
-
 def _dynamic(data: mmap.mmap, sections: tuple[Section, ...]) -> dict[int, list[str]]:
     """Return the texts of the dynamic section by tag."""
     found: dict[int, list[str]] = {}
-    section = _first(sections, _SHT_DYNAMIC)
+    section = first_section(sections, _SHT_DYNAMIC)
     if section is None:
         return found
-    strings = _linked(data, sections, section)
+    strings = linked_strings(data, sections, section)
     for tag, value in struct.iter_unpack("<qQ", data[section.offset : section.offset + section.size // 16 * 16]):
         if tag == 0:
             break
         if tag in (_DT_NEEDED, _DT_SONAME, _DT_RPATH, _DT_RUNPATH):
-            found.setdefault(tag, []).append(_string(strings, value))
+            found.setdefault(tag, []).append(text_at(strings, value))
     return found
 
 
@@ -249,24 +182,24 @@ def _versions(data: mmap.mmap, sections: tuple[Section, ...]) -> tuple[dict[int,
     """Return version names by index, and the versions wanted of each library."""
     names: dict[int, str] = {}
     needs: dict[str, tuple[str, ...]] = {}
-    section = _first(sections, _SHT_VERNEED)
+    section = first_section(sections, _SHT_VERNEED)
     if section is not None:
-        strings = _linked(data, sections, section)
+        strings = linked_strings(data, sections, section)
         for at in _chain(data, section, section.offset, 12, section.info):
             _, count, file, aux = struct.unpack_from("<HHII", data, at)
             wanted = []
             for entry in _chain(data, section, at + aux, 12, count):
                 _, _, index, name = struct.unpack_from("<IHHI", data, entry)
-                names[index & ~_HIDDEN] = _string(strings, name)
+                names[index & ~_HIDDEN] = text_at(strings, name)
                 wanted.append(names[index & ~_HIDDEN])
-            needs[_string(strings, file)] = tuple(wanted)
-    section = _first(sections, _SHT_VERDEF)
+            needs[text_at(strings, file)] = tuple(wanted)
+    section = first_section(sections, _SHT_VERDEF)
     if section is not None:
-        strings = _linked(data, sections, section)
+        strings = linked_strings(data, sections, section)
         for at in _chain(data, section, section.offset, 16, section.info):
             _, _, index, _, _, aux = struct.unpack_from("<HHHHII", data, at)
             if index & ~_HIDDEN > 1:  # 1 names the file itself
-                names[index & ~_HIDDEN] = _string(strings, struct.unpack_from("<I", data, at + aux)[0])
+                names[index & ~_HIDDEN] = text_at(strings, struct.unpack_from("<I", data, at + aux)[0])
     return names, needs
 
 
@@ -285,19 +218,19 @@ def _chain(data: mmap.mmap, section: Section, start: int, next_at: int, count: i
 
 
 def _symbols(data: mmap.mmap, sections: tuple[Section, ...], versions: dict[int, str]) -> Iterator[Symbol]:
-    section = _first(sections, _SHT_DYNSYM)
+    section = first_section(sections, _SHT_DYNSYM)
     if section is None:
         return
-    strings = _linked(data, sections, section)
+    strings = linked_strings(data, sections, section)
     count = section.size // 24
-    table = _first(sections, _SHT_VERSYM)
+    table = first_section(sections, _SHT_VERSYM)
     indexes = list(struct.unpack_from(f"<{count}H", data, table.offset)) if table is not None else [0] * count
     budget = _NAME_FACTOR * len(strings) + (1 << 20)
     rows = struct.iter_unpack("<IBBHQQ", data[section.offset : section.offset + count * 24])
     for (name, info, _, where, _, _), index in zip(rows, indexes, strict=True):
         if name == 0:
             continue
-        text = _string(strings, name)
+        text = text_at(strings, name)
         budget -= len(text)
         if budget < 0:
             msg = "names of symbols overlap without end"

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bringup.system.fs import read_json, write_json
+from bringup.system.groups import start_time
 from bringup.system.jobserver import JobServer
 from bringup.system.launcher import make_launcher
-from bringup.system.process import start_time
 
 MARK = "jobs.json"
 

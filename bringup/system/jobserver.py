@@ -19,11 +19,11 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from bringup.system.groups import start_time
 from bringup.system.jobclients import UNCOUNTED, Client, can_count, find_clients
 from bringup.system.jobcontrol import Control, read_control, write_control
 from bringup.system.jobledger import Ledger, Sample
 from bringup.system.jobtable import change_debt, create_table, drop_entries, read_table
-from bringup.system.process import start_time
 
 PERIOD = 0.3
 # A client opens the pipe before it starts its first job. One that runs several jobs after this time without it has not.

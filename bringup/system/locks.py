@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bringup.system import process
 from bringup.system.fs import storage_errors
+from bringup.system.groups import start_time
 
 # What flock answers where there are no locks.
 NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
@@ -74,7 +74,7 @@ def created_lock(path: Path, *, wait: bool) -> Iterator[None]:
 
 def owner() -> str:
     """Return what names this process on all machines: host, process id space, process id and start time."""
-    return f"{_place()} {os.getpid()} {process.start_time(os.getpid())}"
+    return f"{_place()} {os.getpid()} {start_time(os.getpid())}"
 
 
 def is_alive(who: str) -> bool | None:
@@ -82,7 +82,7 @@ def is_alive(who: str) -> bool | None:
     place, _, rest = who.rpartition(" ")[0].rpartition(" ")
     if place != _place() or not rest.isdigit():
         return None
-    return process.start_time(int(rest)) == who.rpartition(" ")[2]
+    return start_time(int(rest)) == who.rpartition(" ")[2]
 
 
 def _place() -> str:

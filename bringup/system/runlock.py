@@ -12,6 +12,7 @@ from typing import IO
 from bringup.errors import BusyError
 from bringup.system import process
 from bringup.system.fs import make_dir, storage_errors
+from bringup.system.groups import end_tree, start_time
 from bringup.system.locks import file_lock
 
 
@@ -60,8 +61,8 @@ def _end_orphans(root: Path) -> None:
         return
     for mark in folder.iterdir():
         pid = int(mark.name) if mark.name.isdigit() else 0
-        if pid and process.start_time(pid) == mark.read_text():
-            process.end_tree(pid)
-        elif pid and not process.start_time(pid):
-            process.end_tree(pid)  # the leader is gone, its group may not be
+        if pid and start_time(pid) == mark.read_text():
+            end_tree(pid)
+        elif pid and not start_time(pid):
+            end_tree(pid)  # the leader is gone, its group may not be
         mark.unlink(missing_ok=True)

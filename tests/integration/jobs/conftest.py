@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from bringup.building.unit_history import Unit, read_units
+from bringup.system.groups import end_tree
 from bringup.system.jobcontrol import Control
 from bringup.system.jobserver import JobServer
 from bringup.system.launcher import make_launcher, put_in_front
-from bringup.system.process import end_tree
 
 MIB = 1 << 20
 

@@ -13,8 +13,8 @@ import pytest
 from bringup.building.unit_history import predicted_mib, read_guesses, read_units, write_guesses, write_history
 from bringup.errors import ConfigError
 from bringup.system import jobtable
+from bringup.system.groups import start_time
 from bringup.system.jobcontrol import Control, change, read_control, write_control
-from bringup.system.process import start_time
 
 
 def wait(started: subprocess.Popen[bytes]) -> str:
