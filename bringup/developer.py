@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bringup.config.paths import data_root, in_checkout
@@ -10,10 +12,11 @@ from bringup.errors import UsageError
 from bringup.generated import write_generated
 from bringup.system.environ import process_environment
 from bringup.system.machine import this_machine
-from bringup.system.process import pass_through
+from bringup.system.process import end_all, pass_through, run
 
-MOST_WORKERS = 4  # more only start up longer than they help
+MOST_PROCESSES = 4  # more only start up longer than they help
 NOTHING_CHOSEN = 5  # pytest's exit code where no test fits
+TALKING = {"--pdb", "--trace", "-s", "--capture=no"}  # words for pytest with which one process has the terminal
 
 
 def run_tests(words: list[str], *, quick: bool) -> int:
@@ -25,16 +28,58 @@ def run_tests(words: list[str], *, quick: bool) -> int:
     named = any(not word.startswith("-") and (root / word.split("::", 1)[0]).exists() for word in words)
     if named:
         return _pytest(root, words)
-    workers = min(MOST_WORKERS, this_machine().cores)
-    unit = _pytest(root, ["tests/unit", *(["-n", str(workers)] if workers > 1 else []), *words])
-    codes = {unit} if quick else {unit, _pytest(root, ["tests/integration", *words])}
+    processes = 1 if TALKING & set(words) else min(MOST_PROCESSES, this_machine().cores)
+    codes = _shared(root, ["tests/unit", *words], processes)
+    if not quick:
+        codes.add(_pytest(root, ["tests/integration", *words]))
     return max(codes - {NOTHING_CHOSEN}, default=NOTHING_CHOSEN)
 
 
 def _pytest(root: Path, words: list[str]) -> int:
+    return _exit_code(pass_through(_command(words), cwd=root, env=_environment()))
+
+
+def _shared(root: Path, words: list[str], processes: int) -> set[int]:
+    """Run tests in several processes, each of which takes the next file that is left; return their exit codes.
+
+    One has the terminal, and what the others have said follows it.
+    """
+    if processes == 1:
+        return {_pytest(root, words)}
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(processes - 1) as pool:
+        words = [*words, f"--share={folder}", "-o", "console_output_style=classic"]
+        others = [pool.submit(_quietly, root, words) for _ in range(processes - 1)]
+        try:
+            codes = {_pytest(root, words)}
+            for other in others:
+                code, lines = other.result()
+                codes.add(code)
+                print(*lines, sep="\n", flush=True)
+        except BaseException:
+            end_all()
+            raise
+    return codes
+
+
+def _quietly(root: Path, words: list[str]) -> tuple[int, list[str]]:
+    lines: list[str] = []
+    colour = ["--color=yes"] if sys.stdout.isatty() else []
+    done = run(_command([*words, *colour]), cwd=root, env=_environment(), check=False, on_line=lines.append)
+    return _exit_code(done.returncode), lines
+
+
+def _exit_code(status: int) -> int:
+    """Return what a shell would say: a signal, negative for us, must not be less than success."""
+    return status if status >= 0 else 128 - status
+
+
+def _command(words: list[str]) -> list[str]:
+    return [sys.executable, "-m", "pytest", *words]
+
+
+def _environment() -> dict[str, str]:
     # What pytest has made of the test files is kept, whatever the user's environment says: it takes seconds to make.
-    env = {name: value for name, value in process_environment().items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return pass_through([sys.executable, "-m", "pytest", *words], cwd=root, env=env)
+    return {name: value for name, value in process_environment().items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def run_lint() -> int:

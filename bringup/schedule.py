@@ -89,7 +89,7 @@ def _stop(stopping: threading.Event, running: Iterable[concurrent.futures.Future
     waiting = set(running)
     while True:
         process.end_all()
-        _, waiting = concurrent.futures.wait(waiting, timeout=0.1)
+        _, waiting = concurrent.futures.wait(waiting, timeout=0.02)
         if not waiting:
             return
 

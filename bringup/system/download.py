@@ -28,6 +28,7 @@ from bringup.system.spent import spent_on
 
 BLOCK = 1 << 20
 TIMEOUT_SECONDS = 30.0
+FIRST_PAUSE_SECONDS = 0.2
 FATAL_STATUS = frozenset({400, 401, 403, 404, 405, 410, 451})
 OFFLINE_HINT = "check network and proxy, name another mirror with --mirror, or use --offline with a filled cache"
 
@@ -101,7 +102,7 @@ def download(
         dest.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(retries + 1):
         if attempt:
-            _pause(min(0.2 * 3 ** (attempt - 1), 10.0) * random.uniform(0.7, 1.3), stop)  # noqa: S311
+            _pause(min(FIRST_PAUSE_SECONDS * 3 ** (attempt - 1), 10.0) * random.uniform(0.7, 1.3), stop)  # noqa: S311
         resumed = part.exists() and part.stat().st_size > 0
         try:
             with spent_on("download"):

@@ -39,7 +39,7 @@ class BlobServer:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.005})
 
     @property
     def url(self) -> str:

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 for folder in ("tests/unit/formats", "tests/unit/doctor"):
     sys.path.append(str(ROOT / folder))
 
-from healthy_root import broken, make_machine, quick_folder  # noqa: E402
+from healthy_root import broken, found_alone, make_machine  # noqa: E402
+from helpers.memory import quick_folder  # noqa: E402
 from seeded_faults import FAULTS, apart  # noqa: E402 - its folder is on the path now
 
 
@@ -127,6 +128,11 @@ def files(folder):
 def template():
     with quick_folder() as folder:
         yield make_machine(folder / "root")
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_each_fault_is_found(template, fault):
+    found_alone(template, fault)
 
 
 def test_every_pair_of_faults_is_found(template):

@@ -3,7 +3,6 @@
 import copy
 import functools
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -198,20 +197,16 @@ def test_medians_and_ratios_of_start_times():
         )
 
 
-def test_the_program_collects_levels_and_says_what_does_not_follow(tmp_path):
+def test_the_program_collects_levels_and_says_what_does_not_follow(tmp_path, capsys):
     levels = good()["results"]["levels"]
     (tmp_path / "one.json").write_text(json.dumps({"date": "2026", "levels": levels}))
-    program, out = [sys.executable, ROOT / "benchmarks/check"], tmp_path / "h200-levels.json"
-    done = subprocess.run(
-        [*program, "--write", out, tmp_path / "one.json"], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    out = tmp_path / "h200-levels.json"
+    assert check_results.main(["--write", str(out), str(tmp_path / "one.json")]) == 0
     document = json.loads(out.read_text())
     assert [one["level"] for one in document["results"]["levels"]] == ["static", "torch", "flashinfer", "sglang"]
     document["results"]["levels"][1]["evidence"]["latency"]["ratio"] = 9.0
     out.write_text(json.dumps(document))
-    done = subprocess.run([*program, out], check=False, capture_output=True, text=True)
-    assert done.returncode == 9
-    assert "torch.latency.ratio" in done.stdout
+    assert check_results.main([str(out)]) == 9
+    assert "torch.latency.ratio" in capsys.readouterr().out
     out.write_text("{")
-    assert subprocess.run([*program, out], check=False, capture_output=True).returncode == 2
+    assert check_results.main([str(out)]) == 2

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.own_data import own_catalogue
 from msgspec import structs
 
 from bringup.building.configure import check_parts, generate
-from bringup.config.catalogue import load_catalogue
 from bringup.config.lockfile import read_lock
 from bringup.config.variants import choose_variant, features, has_new_abi, variant_env, variants_with_abi
 from bringup.errors import BuildError, ConfigError, TargetError, UsageError
@@ -21,7 +21,7 @@ from bringup.planning.resolve import file_hash, resolve_packages
 from bringup.planning.target import resolve_target
 
 ROOT = Path(__file__).resolve().parents[3]
-CATALOGUE = load_catalogue(ROOT)
+CATALOGUE = own_catalogue()
 HASHES = {path: file_hash(path) for path in (ROOT / "patches").glob("*/*/*.patch")}
 
 

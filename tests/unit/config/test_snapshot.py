@@ -10,8 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from helpers.data_root import STACK, Recipe, pin, write_data, write_lock, write_recipe
+from helpers.own_data import own_catalogue
+from helpers.ticks import next_tick
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from bringup.config.catalogue import Catalogue, load_catalogue
 from bringup.config.lockfile import read_lock
@@ -19,14 +22,13 @@ from bringup.errors import ConfigError
 from bringup.snapshot import HASH_BYTES, DataFiles, KeptCatalogue
 
 ROOT = Path(__file__).resolve().parents[3]
-TICK = 0.02  # two writes further apart than this have different times
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     write_data(tmp_path / "data", Recipe(name="alpha", patches={"0001-a.patch": "x"}), lock=True)
     write_lock(tmp_path / "data", pin("setuptools"))
-    time.sleep(TICK)
+    next_tick(tmp_path)
     return tmp_path / "data"
 
 
@@ -54,9 +56,9 @@ def test_unchanged_data_comes_from_the_snapshot(data: Path):
 
 
 def test_the_real_data_reads_back_equal(tmp_path: Path):
-    assert DataFiles(ROOT, tmp_path, tick_ns=0).catalogue() == load_catalogue(ROOT)
+    assert DataFiles(ROOT, tmp_path, tick_ns=0).catalogue() == own_catalogue()
     found: Catalogue = DataFiles(ROOT, tmp_path, tick_ns=0).catalogue()
-    assert found == load_catalogue(ROOT)
+    assert found == own_catalogue()
     stack = found.stacks["kernels"]
     for _ in range(2):
         lock = DataFiles(ROOT, tmp_path, tick_ns=0).lock(stack, found)
@@ -102,7 +104,7 @@ def test_every_change_is_seen(data: Path, change):
     after = files(data).catalogue()
     assert after == load_catalogue(data)
     assert after != before
-    time.sleep(TICK)
+    next_tick(data.parent)
     files(data).catalogue()
     assert len(kept(data)) == 1, "snapshots of states that are gone are removed"
 
@@ -136,7 +138,7 @@ def test_a_lock_that_is_too_old_is_refused_each_time(data: Path):
     assert files(data).lock(stack, catalogue) == files(data).lock(stack, catalogue)
     assert len(kept(data, f"{STACK}.lock")) == 1
     write_recipe(data, Recipe(name="alpha", build='requires = ["wheel"]', patches={"0001-a.patch": "x"}))
-    time.sleep(TICK)
+    next_tick(data.parent)
     catalogue = files(data).catalogue()
     for _ in range(2):
         with pytest.raises(ConfigError, match="older than stack"):
@@ -146,7 +148,7 @@ def test_a_lock_that_is_too_old_is_refused_each_time(data: Path):
 def test_a_value_that_messagepack_does_not_have_is_read_from_toml(data: Path):
     path = data / f"recipes/stacks/{STACK}.toml"
     path.write_text(path.read_text() + "[options.alpha]\nday = 2026-01-02\n")
-    time.sleep(TICK)
+    next_tick(data.parent)
     assert files(data).catalogue() == load_catalogue(data) == files(data).catalogue()
 
 
@@ -159,7 +161,7 @@ def test_a_folder_behind_a_link_is_always_read(data: Path):
 
 
 @given(st.data())
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_snapshot_is_not_used(data: Path, draws: st.DataObject):
     catalogue = files(data).catalogue()
     path = kept(data)[0]

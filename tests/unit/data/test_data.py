@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.own_data import own_catalogue
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from bringup.config.catalogue import load_catalogue
 from bringup.config.lockfile import read_lock
 from bringup.model.gpu import Gpu
 from bringup.model.recipe import Recipe
@@ -19,7 +19,7 @@ from bringup.model.stack import Stack
 from bringup.planning.locking import NEVER, check_lock, lock_inputs
 
 ROOT = Path(__file__).resolve().parents[3]
-CATALOGUE = load_catalogue(ROOT)
+CATALOGUE = own_catalogue()
 
 # Placeholders that env and config_settings may use: docs/how-to/new-recipe.md.
 PLACEHOLDERS = {

@@ -4,16 +4,17 @@
 import io
 
 import pytest
+from helpers.own_data import own_knowledge
 from thorough import THOROUGH
 
 from bringup.diagnose import Diagnosis, diagnose_stream, exit_code
-from bringup.diagnose.knowledge import Knowledge, load_knowledge
+from bringup.diagnose.knowledge import Knowledge
 from bringup.diagnose.model import Status
 
 
 @pytest.fixture(scope="module")
 def knowledge() -> Knowledge:
-    return load_knowledge()
+    return own_knowledge()
 
 
 def look(knowledge: Knowledge, text: str, **facts: str) -> Diagnosis:

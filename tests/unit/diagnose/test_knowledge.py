@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from helpers.own_data import own_knowledge
 
 from bringup.diagnose import diagnose_paths, diagnose_stream, exit_code, render
 from bringup.diagnose.check import check_knowledge, excerpts_of
@@ -45,7 +46,7 @@ def test_the_projects_own_knowledge_holds():
 
 
 def test_every_id_has_excerpts_and_a_check():
-    known = load_knowledge()
+    known = own_knowledge()
     assert len(known.issues) >= 90
     for name, item in known.issues.items():
         assert excerpts_of(knowledge_folder(), name), name
@@ -148,14 +149,14 @@ def test_signatures_leave_paths_numbers_and_quotes_open():
 
 def test_reference_has_an_anchor_for_each_issue_and_no_open_placeholder():
     page = reference_page()
-    for name in load_knowledge().issues:
+    for name in own_knowledge().issues:
         assert f'<a id="{name}"></a>' in page
     assert not re.search(r"\{\w+\}", page)
 
 
 def test_ids_of_the_advice_stay_out_of_the_json():
     text = "a.c:1:1: error: expected ';' before '}' token\n"
-    answer = diagnose_stream(io.BytesIO(text.encode()), knowledge=load_knowledge(), log="x.log")
+    answer = diagnose_stream(io.BytesIO(text.encode()), knowledge=own_knowledge(), log="x.log")
     shape = json.loads(msgspec.json.encode(answer))
     assert shape["schema"] == 1
     assert shape["status"] == "unknown"

@@ -7,10 +7,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from helpers.own_data import own_knowledge
 from thorough import THOROUGH
 
 from bringup.diagnose import Diagnosis, diagnose_paths, diagnose_stream
-from bringup.diagnose.knowledge import Knowledge, load_knowledge
+from bringup.diagnose.knowledge import Knowledge
 
 LOGS = Path(__file__).parent / "logs"
 EXPECTED = tomllib.loads((LOGS / "expected.toml").read_text(encoding="utf-8"))
@@ -25,7 +26,7 @@ BEFORE = b"".join(
 
 @pytest.fixture(scope="module")
 def knowledge() -> Knowledge:
-    return load_knowledge()
+    return own_knowledge()
 
 
 def answer_of(data: bytes, knowledge: Knowledge) -> Diagnosis:
@@ -77,7 +78,7 @@ DISGUISES = {
         rb"(?i)\b(error|fatal|warning)\b", lambda found: b"\x1b[01;31m\x1b[K" + found[1] + b"\x1b[m\x1b[K", data
     ),
 }
-STRIDE = 3 if THOROUGH else 15
+STRIDE = 3 if THOROUGH else 25
 FAILED = [name for name, want in EXPECTED.items() if want["answer"] != "clean"]
 
 

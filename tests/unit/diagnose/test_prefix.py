@@ -3,14 +3,13 @@
 import io
 
 import pytest
+from helpers.own_data import own_knowledge
 
 from bringup.diagnose import Diagnosis, diagnose_stream
 from bringup.diagnose.hints import hints, names
-from bringup.diagnose.knowledge import load_knowledge
 from bringup.diagnose.prefix import learn_prefix
 from bringup.diagnose.text import clean_line
 
-KNOWLEDGE = load_knowledge()
 CMAKE = [
     "-- Detecting CXX compiler ABI info",
     "-- Configuring",
@@ -26,7 +25,7 @@ CMAKE = [
 
 
 def look(rows: list[str]) -> Diagnosis:
-    return diagnose_stream(io.BytesIO(("\n".join(rows) + "\n").encode()), knowledge=KNOWLEDGE)
+    return diagnose_stream(io.BytesIO(("\n".join(rows) + "\n").encode()), knowledge=own_knowledge())
 
 
 @pytest.mark.parametrize("prefix", ["node-07: ", "build-kernels\t", "torch> ", "[worker 3] ", "app[12] | ", "gpu04 | "])

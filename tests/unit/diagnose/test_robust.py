@@ -7,14 +7,14 @@ import re
 import time
 
 import pytest
+from helpers.own_data import own_knowledge
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from thorough import THOROUGH, examples
 
-from bringup.diagnose import diagnose_paths, diagnose_stream, render
+from bringup.diagnose import diagnose_paths, diagnose_stream, reader, render
 from bringup.diagnose.conflict import conflicts
 from bringup.diagnose.hints import hints
-from bringup.diagnose.knowledge import load_knowledge
 from bringup.diagnose.moves import built, spoken
 from bringup.diagnose.shapes import SHAPES
 from bringup.diagnose.supply import Supply
@@ -22,7 +22,6 @@ from bringup.diagnose.text import MAX_LINE, clean_line, printable
 from bringup.errors import UsageError
 from bringup.model.knowledge import Kind
 
-KNOWLEDGE = load_knowledge()
 PIECES = [
     b"error: ", b"Traceback (most recent call last):\n", b'  File "x.py", line 1\n', b"\x1b[31m", b"\x1b]0;title\x07", b"\r",
     b"\n", b"CMake Error at x:1 (message):\n", b"  \n", b"Caused by:\n", b"ValueError: ", b"\xff\xfe", b"\x00", b"fatal error: ",
@@ -37,7 +36,7 @@ PIECES = [
 @example(b"Traceback (most recent call last):")
 @example(b"CMake Error at x:1 (message):")
 def test_any_bytes(data: bytes):
-    answer = diagnose_stream(io.BytesIO(data), knowledge=KNOWLEDGE)
+    answer = diagnose_stream(io.BytesIO(data), knowledge=own_knowledge())
     text = render(answer)
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
     for finding in answer.findings:
@@ -79,8 +78,8 @@ READERS = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_expression_takes_long(name: str):
     text = HOSTILE[name][:MAX_LINE]
-    patterns = [pattern for _, pattern in (*KNOWLEDGE.advice, *KNOWLEDGE.mentions)]
-    for item in KNOWLEDGE.issues.values():
+    patterns = [pattern for _, pattern in (*own_knowledge().advice, *own_knowledge().mentions)]
+    for item in own_knowledge().issues.values():
         patterns += [
             pattern
             for signature in item.signatures
@@ -104,9 +103,11 @@ def _seconds(run, text: str) -> float:
     return time.process_time() - start
 
 
-def test_an_endless_line_takes_bounded_memory_and_keeps_the_count():
-    data = b"x" * (9 << 20) + b"\nerror: real\n" + b"y" * (5 << 20)
-    answer = diagnose_stream(io.BytesIO(data), knowledge=KNOWLEDGE)
+def test_an_endless_line_takes_bounded_memory_and_keeps_the_count(monkeypatch):
+    monkeypatch.setattr(reader, "CHUNK", 256 << 10)
+    monkeypatch.setattr(reader, "ENDLESS", 128 << 10)
+    data = b"x" * (1 << 20) + b"\nerror: real\n" + b"y" * (700 << 10)
+    answer = diagnose_stream(io.BytesIO(data), knowledge=own_knowledge())
     assert [(finding.line, finding.line_no) for finding in answer.findings] == [("error: real", 2)]
     assert answer.lines == 3
 
@@ -114,12 +115,15 @@ def test_an_endless_line_takes_bounded_memory_and_keeps_the_count():
 def test_a_root_at_every_place_of_a_block_is_numbered_right():
     row = b"[1/2] c++ -c x.cpp\n"
     for before in (0, 1, 1000, 110_000, 220_000) if THOROUGH else (0, 1, 20_000):
-        answer = diagnose_stream(io.BytesIO(row * before + b"a.c:1:1: error: x\n" + row * 50), knowledge=KNOWLEDGE)
+        answer = diagnose_stream(
+            io.BytesIO(row * before + b"a.c:1:1: error: x\n" + row * 50), knowledge=own_knowledge()
+        )
         assert answer.findings[0].line_no == before + 1
 
 
 def test_a_damaged_archive_is_read_up_to_the_damage(tmp_path):
-    whole = gzip.compress(b"a.c:1:1: error: x\n" * 5000, mtime=0)
+    rows = (b"[%d/2000] c++ -c x%d.cpp\n" % (number, number * number) for number in range(2000))
+    whole = gzip.compress(b"a.c:1:1: error: x\n" + b"".join(rows), mtime=0)
     path = tmp_path / "log.gz"
     path.write_bytes(whole[: len(whole) // 2])
     assert diagnose_paths([str(path)])[0].findings[0].line_no == 1

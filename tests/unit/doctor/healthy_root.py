@@ -1,24 +1,24 @@
 """A whole machine in a folder: toolkit, compilers, driver, an environment, caches. Programs are scripts that answer."""
 
+import functools
 import os
 import shutil
 import stat
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from elf_files import A, fatbin, make_elf
+from helpers.own_data import own_catalogue
 from source_hosts import open_address
 
-from bringup.config.catalogue import Catalogue, load_catalogue
+from bringup.config.catalogue import Catalogue
 from bringup.doctor import Host, Places, examine, gather, make_question
 from bringup.model.plan import Request
 from bringup.toolchain.cuda_system import COMPILERS
 from bringup.toolchain.facts import FactCache
 
 DATA = Path(__file__).resolve().parents[3]
-CATALOGUE = load_catalogue(DATA)
+CATALOGUE = own_catalogue()
 CORE_HEADERS = (
     "cuda_runtime.h", "cuda_bf16.h", "cuda_fp16.h", "cuda_fp8.h", "cuda_fp4.h", "crt/host_config.h", "cub/cub.cuh",
     "cuda/std/type_traits", "curand_kernel.h", "cublas_v2.h", "cublasLt.h",
@@ -38,6 +38,14 @@ HEALTHY_HOST = Host(
     shm_bytes=16 << 30,
     loadable={"libnuma.so.1": True, "libcuda.so.1": True},
 )
+
+
+def question_of(catalogue, gpu, stack, toolkit, variants, environment, deep):
+    request = Request(gpu=gpu, stack=stack, toolkit=toolkit, variants=dict(variants))
+    return make_question(request, catalogue, catalogue.gpu(gpu), environment=environment, deep=deep)
+
+
+known_question = functools.cache(functools.partial(question_of, CATALOGUE))
 
 
 @dataclass
@@ -126,10 +134,9 @@ class Machine:
         )
 
     def question(self):
-        request = Request(gpu=self.gpu, stack=self.stack, toolkit=self.toolkit_from, variants=self.variants)
         environment = self.root / "env" if self.site else None
-        gpu = self.catalogue.gpu(self.gpu)
-        return make_question(request, self.catalogue, gpu, environment=environment, deep=self.deep)
+        words = (self.gpu, self.stack, self.toolkit_from, tuple(self.variants.items()), environment, self.deep)
+        return known_question(*words) if self.catalogue is CATALOGUE else question_of(self.catalogue, *words)
 
     def facts(self):
         mirrors = (("https://", f"{self.sources or open_address()}/"),)
@@ -148,15 +155,6 @@ class Machine:
 
     def troubles(self):
         return {check.id: check for check in self.report().checks if check.status in ("WARN", "FAIL")}
-
-
-@contextmanager
-def quick_folder():
-    """Yield a folder in memory where programs may run, else one on disk: a machine is put back hundreds of times."""
-    memory = Path("/dev/shm")
-    there = memory.is_dir() and os.access(memory, os.W_OK) and not os.statvfs(memory).f_flag & os.ST_NOEXEC
-    with tempfile.TemporaryDirectory(dir=memory if there else None) as folder:
-        yield Path(folder)
 
 
 def make_machine(root: Path) -> Machine:
@@ -233,6 +231,19 @@ def broken(template: Machine, *faults) -> Machine:
     for fault in faults:
         fault.make(machine)
     return machine
+
+
+def found_alone(template: Machine, fault) -> None:
+    """Check that a machine with one fault shows that, says what it is and what to do, and shows nothing else."""
+    found = broken(template, fault).troubles()
+    assert fault.check in found
+    assert set(found) <= {fault.check} | fault.also
+    finding = found[fault.check]
+    assert fault.says in finding.seen
+    assert finding.issue == fault.issue
+    assert finding.fix
+    assert finding.why
+    assert not any("{" in text for text in finding.fix)
 
 
 def _system(machine):

@@ -8,11 +8,11 @@ from dataclasses import replace
 import msgspec
 import pytest
 from healthy_root import CATALOGUE, SITE, copy_machine
+from helpers.own_data import own_knowledge
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bringup.config.settings import load_settings
-from bringup.diagnose.knowledge import load_knowledge
 from bringup.doctor import apply, examine, plan_fixes, render, run_doctor
 from bringup.doctor.checks_variables import architectures
 from bringup.doctor.gather_host import gather_host
@@ -37,7 +37,7 @@ def test_every_text_says_what_to_do():
 
 
 def test_every_known_issue_exists():
-    known = set(load_knowledge().issues)
+    known = set(own_knowledge().issues)
     named = {text.issue for text in check_texts().values()} | {one.issue for one in rules().combinations}
     named |= {one.issue for one in rules().runtime_files}
     assert named - {""} - known == set()

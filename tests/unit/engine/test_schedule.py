@@ -120,7 +120,7 @@ def test_heavy_step_that_waits_for_its_turn_does_not_start_after_a_failure():
     def work(one: Step) -> None:
         ran.append(one.package)
         started.set()
-        time.sleep(0.05)
+        time.sleep(0.02)
         msg = "broken"
         raise BuildError(msg)
 
@@ -153,24 +153,13 @@ def test_steps_that_wait_for_a_worker_do_not_start_after_a_failure():
 
     def work(one: Step) -> None:
         ran.append(one.package)
-        time.sleep(0.1)
+        time.sleep(0.02)
         msg = "broken"
         raise BuildError(msg)
 
     with pytest.raises(BuildError):
         run([step(f"s{number}") for number in range(40)], work)
     assert len(ran) <= WORKERS
-
-
-def test_time_limit_ends_the_run():
-    begin = time.monotonic()
-    with pytest.raises(Interrupted, match=r"time limit of 0\.2 s"):
-        run_steps(
-            [step("a")],
-            lambda _: process.run(["sleep", "30"], env={"PATH": "/usr/bin:/bin"}) and None,
-            heavy=lambda _: False, stopping=threading.Event(), seconds=0.2,
-        )  # fmt: skip
-    assert time.monotonic() - begin < 10
 
 
 def test_bug_in_a_step_is_raised_as_it_is():

@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,10 +14,9 @@ import pytest
 
 from bringup.errors import BusyError
 from bringup.system import locks
+from bringup.system.groups import start_time
 from bringup.system.locks import created_lock, file_lock, is_alive, owner
 from bringup.system.runlock import run_lock
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(params=["flock", "none"])
@@ -30,6 +28,7 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
             raise OSError(errno.ENOLCK, "No locks available")
 
         monkeypatch.setattr(fcntl, "flock", no_locks)
+        monkeypatch.setattr(locks, "POLL_SECONDS", 0.002)
     return str(request.param)
 
 
@@ -71,10 +70,12 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path):
 
 
 def test_lock_of_a_process_that_is_gone_is_broken(tmp_path: Path):
-    code = "import sys; from bringup.system.locks import owner; print(owner())"
-    gone = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    (tmp_path / "lock").write_text(gone.strip())
-    assert is_alive(gone.strip()) is False
+    with subprocess.Popen(["sleep", "60"]) as other:
+        gone = f"{owner().rsplit(' ', 2)[0]} {other.pid} {start_time(other.pid)}"
+        assert is_alive(gone) is True
+        other.kill()
+    assert is_alive(gone) is False
+    (tmp_path / "lock").write_text(gone)
     with created_lock(tmp_path / "lock", wait=False):
         assert (tmp_path / "lock").read_text() == owner()
     assert not (tmp_path / "lock").exists()

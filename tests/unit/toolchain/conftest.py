@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from served import Server, deb_bytes, sha256
 
+from bringup.system import download
+
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(download, "FIRST_PAUSE_SECONDS", 0.01)  # it is near
     one = Server()
-    thread = threading.Thread(target=one.http.serve_forever, kwargs={"poll_interval": 0.02})
+    thread = threading.Thread(target=one.http.serve_forever, kwargs={"poll_interval": 0.005})
     thread.start()
     yield one
     one.http.shutdown()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
+from helpers.ticks import next_tick
 
 from bringup.formats.wheel import check_installed, make_wheel, unpack_wheel
 from bringup.verify.linked import check_linked
-
-TICK = 0.02  # two writes further apart than this have different times
 
 
 @pytest.fixture
@@ -27,7 +25,7 @@ def wheel(tmp_path: Path) -> Path:
 def cache(wheel: Path, tmp_path: Path) -> Path:
     """An installer's cache: the wheel unpacked once."""
     unpack_wheel(wheel, tmp_path / "cache")
-    time.sleep(TICK)
+    next_tick(tmp_path)
     return tmp_path / "cache"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "gpu" / "run_levels.sh"
+SCRIPT = Path(__file__).resolve().parents[1] / "gpu" / "run_levels.sh"
 BRINGUP = """#!/bin/sh
 # Says what it was asked; fails while the file `broken` is there, once.
 echo "$@ in $HOME" >>"$0.asked"
