@@ -16,7 +16,8 @@ from bringup.system.process import end_all, pass_through, run
 
 MOST_PROCESSES = 4  # more only start up longer than they help
 NOTHING_CHOSEN = 5  # pytest's exit code where no test fits
-TALKING = {"--pdb", "--trace", "-s", "--capture=no"}  # words for pytest with which one process has the terminal
+# Words for pytest, or their beginnings, with which one process runs all tests: it has the terminal, or writes one file.
+ALONE = ("--pdb", "--trace", "-s", "--capture=no", "--basetemp", "--junit", "--stepwise", "--sw")
 
 
 def run_tests(words: list[str], *, quick: bool) -> int:
@@ -28,7 +29,7 @@ def run_tests(words: list[str], *, quick: bool) -> int:
     named = any(not word.startswith("-") and (root / word.split("::", 1)[0]).exists() for word in words)
     if named:
         return _pytest(root, words)
-    processes = 1 if TALKING & set(words) else min(MOST_PROCESSES, this_machine().cores)
+    processes = 1 if any(word.startswith(ALONE) for word in words) else min(MOST_PROCESSES, this_machine().cores)
     codes = _shared(root, ["tests/unit", *words], processes)
     if not quick:
         codes.add(_pytest(root, ["tests/integration", *words]))

@@ -9,10 +9,10 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from sharing import pytest_addoption, pytest_runtest_protocol
+from sharing import pytest_addoption, pytest_runtestloop
 from thorough import examples
 
-__all__ = ["pytest_addoption", "pytest_runtest_protocol"]
+__all__ = ["pytest_addoption", "pytest_runtestloop"]
 
 settings.register_profile("bringup", max_examples=examples(100))
 settings.load_profile("bringup")

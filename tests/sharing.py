@@ -7,11 +7,11 @@ them, so that a test costs what it costs in one process.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
-
-CLAIMED = pytest.StashKey[dict[Path, bool]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,21 +23,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    """Leave a test to another process if that one was the first to reach its file."""
-    folder = item.config.getoption("--share")
-    if folder is None:
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Run the tests of the files that this process is first to take, one file after the other."""
+    config = session.config
+    folder = config.getoption("--share")
+    if folder is None or session.testsfailed or config.option.collectonly:
         return None
-    claimed = item.config.stash.setdefault(CLAIMED, {})
-    if item.path not in claimed:
-        claimed[item.path] = _first(folder / item.nodeid.partition("::")[0].replace("/", "%"))
-    return None if claimed[item.path] else True
-
-
-def _first(mark: Path) -> bool:
-    """Return whether this process is the one that makes a file."""
-    try:
-        mark.open("x").close()
-    except FileExistsError:
-        return False
+    left = _taken(session.items, folder)
+    item = next(left, None)
+    while item is not None:
+        following = next(left, None)  # what the next test does not want is torn down after this one
+        config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+        item = following
     return True
+
+
+def _taken(items: Iterable[pytest.Item], folder: Path) -> Iterator[pytest.Item]:
+    for file, tests in groupby(items, key=lambda item: item.nodeid.partition("::")[0]):
+        try:
+            (folder / file.replace("/", "%")).open("x").close()
+        except FileExistsError:
+            continue
+        yield from tests

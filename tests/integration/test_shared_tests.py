@@ -12,13 +12,13 @@ TESTS = Path(__file__).resolve().parents[1]
 CONFTEST = f"""
 import sys
 sys.path.insert(0, {str(TESTS)!r})
-from sharing import pytest_addoption, pytest_runtest_protocol
+from sharing import pytest_addoption, pytest_runtestloop
 """
 FILE = """
 import os, pathlib, time
 import pytest
 
-RAN = pathlib.Path(__file__).parent / "ran"
+RAN = pathlib.Path(__file__).parents[1] / "ran"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,7 +47,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def write(project: Path, name: str, then: str = "") -> None:
-    (project / f"test_{name}.py").write_text(FILE.format(name=name, then=then))
+    folder = project / ("one" if name in "ace" else f"of-{name}")  # folders are set up and torn down as files are
+    folder.mkdir(exist_ok=True)
+    (folder / f"test_{name}.py").write_text(FILE.format(name=name, then=then))
 
 
 def test_every_test_runs_once_in_one_of_them(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
