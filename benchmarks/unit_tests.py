@@ -71,6 +71,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--cores", type=int, default=2, help="processors to use")
     parser.add_argument("--quiet-loop", type=float, default=0.0, help="seconds of the loop on a quiet core")
+    parser.add_argument("--note", default="", help="what else ran on the machine")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/unit-tests.json")
     given = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
@@ -80,7 +81,12 @@ def main() -> int:
         "schema": 1,
         "name": "unit-tests",
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": {"cores": os.cpu_count(), "system": platform.system(), "arch": platform.machine()},
+        "machine": {
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "arch": platform.machine(),
+            "note": given.note,
+        },
         "versions": {"python": platform.python_version()},
         "command": f"python benchmarks/unit_tests.py --runs {given.runs} --cores {given.cores}",
         "results": {
