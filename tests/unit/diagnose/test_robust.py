@@ -67,10 +67,10 @@ HOSTILE = {
 
 READERS = {
     "conflicts": lambda text: conflicts(f"Because {text}", [text] * 6),
-    "built": lambda text: built([text] * 4, KNOWLEDGE),
-    "spoken": lambda text: spoken([text], KNOWLEDGE),
-    "symbol": lambda text: Supply(KNOWLEDGE.providers).find(Kind.SYMBOL, text[:400]),
-    "identifier": lambda text: Supply(KNOWLEDGE.providers).find(Kind.IDENTIFIER, text[:400]),
+    "built": lambda text: built([text] * 4, own_knowledge()),
+    "spoken": lambda text: spoken([text], own_knowledge()),
+    "symbol": lambda text: Supply(own_knowledge().providers).find(Kind.SYMBOL, text[:400]),
+    "identifier": lambda text: Supply(own_knowledge().providers).find(Kind.IDENTIFIER, text[:400]),
     "hints": lambda text: hints(text, [text] * 4),
 }
 
