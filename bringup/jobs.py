@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from bringup.errors import UsageError
@@ -28,9 +29,11 @@ def set_limits(build: Path, target: str, *, jobs: int, memory_gib: float, nice: 
     Raises:
         UsageError: no build runs, several run and none is named, or a value makes no sense.
     """
-    if min(jobs, memory_gib) < 0 or not (nice is None or -20 <= nice <= 19):
-        msg = f"--jobs {jobs} --memory {memory_gib:g} --nice {nice}: jobs and memory are above 0, nice is -20 to 19"
-        raise UsageError(msg)
+    for name, value in (("jobs", jobs), ("memory", memory_gib)):
+        if value < 0 or not math.isfinite(value):
+            raise UsageError(f"--{name} {value:g}: wants a number above 0")
+    if nice is not None and not -20 <= nice <= 19:
+        raise UsageError(f"--nice {nice}: wants a number from -20 to 19")
     builds = running_builds(build)
     if not builds or (target and target not in builds):
         msg = f"no build of {target} runs in {build}" if target else f"no build runs in {build}"

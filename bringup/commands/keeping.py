@@ -126,7 +126,7 @@ def jobs(settings: Settings, flags: dict[str, Any]) -> int | None:
 
     text = str(flags["nice"])
     if text and not text.lstrip("-").isdigit():
-        msg = f"--nice {text}: a number from -20 to 19"
+        msg = f"--nice {text}: wants a number from -20 to 19"
         raise UsageError(msg)
     nice = int(text) if text else None
     for line in set_limits(settings.build, flags["target"], jobs=flags["jobs"], memory_gib=flags["memory"], nice=nice):

@@ -305,3 +305,19 @@ def test_options_of_the_sglang_level_that_cannot_be(name: str, value: float, sai
     with pytest.raises(UsageError, match=said):
         sglang_arguments({name: value})
     assert sglang_arguments({"tp": 2, "mem_fraction_static": 0.5}) == ["--tp", "2", "--mem-fraction-static", "0.5"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--jobs=-1",), "--jobs -1: wants a number above 0"),
+        (("--memory", "nan"), "--memory nan: wants a number above 0"),
+        (("--nice", "30"), "--nice 30: wants a number from -20 to 19"),
+        (("--nice", "much"), "--nice much: wants a number from -20 to 19"),
+        ((), "no build runs in"),
+    ],
+)
+def test_limits_that_cannot_be(run, tmp_path: Path, flags: tuple[str, ...], said: str):
+    code, _, err = run("jobs", *flags, "--build-dir", str(tmp_path))
+    assert code == 2
+    assert said in err
