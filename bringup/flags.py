@@ -224,7 +224,8 @@ def settings_from(flags: Flags) -> Settings:
     here = data_root() if in_checkout() else Path.cwd()
     chosen = flags.get("build_dir") or user.build_dir
     build = Path(chosen).expanduser() if chosen else here / "build"
-    cache = Path(user.cache).expanduser() if user.cache else default_cache(env)
+    named = user.cache and not env.get("BRINGUP_CACHE")  # what is set for one command wins
+    cache = Path(user.cache).expanduser().absolute() if named else default_cache(env)
     data = Path(flags["data"]).expanduser().absolute() if flags.get("data") else data_root()
     if not (data / "recipes").is_dir() or not (data / "toolchains").is_dir():
         msg = f"--data {data}: no folder with recipes/ and toolchains/"

@@ -191,6 +191,7 @@ def test_settings_of_the_user_and_flags_over_them(tmp_path: Path, monkeypatch: p
         '[mirrors]\n"https://a/" = "https://b/"\n'
     )
     monkeypatch.setenv("BRINGUP_CONFIG", str(path))
+    monkeypatch.delenv("BRINGUP_CACHE", raising=False)
     request = flags.request_from({"gpu": "h200"})
     assert (request.jobs, request.memory_gib, request.debian_mirror) == (3, 2.5, "http://m")
     assert request.mirrors == (("https://a/", "https://b/"),)
@@ -201,6 +202,11 @@ def test_settings_of_the_user_and_flags_over_them(tmp_path: Path, monkeypatch: p
     settings = flags.settings_from({})
     assert (settings.build, settings.cache) == (tmp_path / "b", tmp_path / "c")
     assert flags.settings_from({"build_dir": "rel"}).build == Path.cwd() / "rel"
+    monkeypatch.setenv("BRINGUP_CACHE", str(tmp_path / "once"))
+    assert flags.settings_from({}).cache == tmp_path / "once"
+    monkeypatch.delenv("BRINGUP_CACHE")
+    path.write_text('cache = "rel"\n')
+    assert flags.settings_from({}).cache == Path.cwd() / "rel"
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
