@@ -14,7 +14,7 @@ Made from the code by `invoke schema`; edit `bringup/generated/variables_page.py
 
 | variable | means |
 |---|---|
-| `BRINGUP_CACHE` | folder of downloads, git mirrors and the store; that of the [settings](settings.md), or `bringup` in the user's cache folder, without it |
+| `BRINGUP_CACHE` | folder of downloads, git mirrors and the store; wins over `cache` in the [settings](settings.md) |
 | `BRINGUP_CONFIG` | [settings](settings.md) file to use |
 | `BRINGUP_PYTHON` | Python that `./invokew` makes its own environment with |
 | `BRINGUP_VENV` | where `./invokew` makes that environment instead of `.venv` |
