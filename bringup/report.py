@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
-from bringup.errors import BringupError
+from bringup.errors import BringupError, Interrupted
 from bringup.model.hooks import Progress
 from bringup.model.plan import Decision, Phase, Plan, Step
 from bringup.model.verify import Level, Status
@@ -103,11 +103,12 @@ class Console:
             self._shown.pop(step.id, None)
         self.line(f"  done  {label(step):<28} {duration(seconds):>12}  {outcome.note}".rstrip())
 
-    def failed(self, step: Step, error: BringupError, seconds: float) -> None:  # noqa: ARG002 - shown at the end
-        """Say that a step failed; the reason follows at the end."""
+    def failed(self, step: Step, error: BringupError, seconds: float) -> None:
+        """Say that a step failed or was stopped; the reason follows at the end."""
         with self._lock:
             self._shown.pop(step.id, None)
-        self.line(f"  FAIL  {label(step):<28} {duration(seconds):>12}")
+        word = "stop" if isinstance(error, Interrupted) else "FAIL"
+        self.line(f"  {word:<5} {label(step):<28} {duration(seconds):>12}")
 
     def _clear(self) -> None:
         if self._live:

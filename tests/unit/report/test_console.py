@@ -12,7 +12,7 @@ from helpers.plans import World
 
 from bringup import report
 from bringup.context import Outcome
-from bringup.errors import BuildError
+from bringup.errors import BuildError, Interrupted
 from bringup.model.hooks import Progress
 from bringup.model.plan import Decision, Phase, Step
 from bringup.model.verify import Check, Level, Status
@@ -66,10 +66,12 @@ def test_lines_without_a_terminal():
     console.progress(STEP, Progress(done=1, total=2, now="x"))
     console.finished(STEP, Outcome(note="one wheel"), 12)
     console.failed(OTHER, BuildError("no"), 0.5)
+    console.failed(OTHER, Interrupted("stopped"), 0.5)
     console.line("end")
     assert out.getvalue() == (
         "  done  alpha build                          12 s  one wheel\n"
         "  FAIL  beta fetch                          0.5 s\n"
+        "  stop  beta fetch                          0.5 s\n"
         "end\n"
     )
 
