@@ -28,6 +28,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"=+ (?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed\b"), _ALL),
     (re.compile(r"(?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed(?:, .{0,80})? in [\d.]+s"), _ALL),
     (re.compile(r"100% tests passed"), _ALL),
+    (re.compile(r".{0,80}\b(?i:compiled|built|build|finished|completed)\b.{0,20}\b(?i:successfully|without errors?)\b"), _BUILDING),
     (re.compile(r"Fail: {3,}0$"), _ALL),
     (re.compile(r"Result: SUCCESS"), _ALL),
     (re.compile(r"test result: ok\."), _ALL),
@@ -75,7 +76,7 @@ _DEALT_WITH = re.compile(
     r"|could not be compiled|speedups are not enabled|pure[- ]python|Plain-Python|\bnon-fatal\b|not fatal\b"
     r"|\(ignored\)|removing: _configtest|safely ignore|can be ignored|continuing (?:without|anyway)"
     r"|building without|compiling without|proceeding without|Using (?:the )?python implementation|disabling \S+ support"
-    r"|skipping (?:this|optional|the test)|\bas expected\b|\bexpected (?:failure|error)\b)"
+    r"|(?:already|, )\s?(?:there|applied|skipped)\b|skipping (?:this|optional|the test)|\bas expected\b|\bexpected (?:failure|error)\b)"
 )
 # Advice on what could be done is no word of what was done.
 _OFFER = re.compile(r"(?i)(?:you (?:can|could|may|might)\b|to \w+ this\b|consider\b|please\b)")

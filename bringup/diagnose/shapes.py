@@ -125,7 +125,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("rustc", Weight.STRONG, Category.COMPILE, r"(?:[^\s:]{1,400}:\d+:\d+: )?error(?:\[E\d{4}\])(?:: |$)"),
     ("cargo", Weight.GENERAL, Category.COMPILE, r"error: failed to run custom build"),
     ("wrapper", Weight.WRAPPER, Category.COMPILE, r"error occurred(?: in cc-rs)?: [Cc]ommand"),
-    ("cargo", Weight.STRONG, Category.COMPILE, r"error: (?:failed to (?:parse|get|load|select|download|fetch|resolve|read)|no matching package|linker `|package `|cannot find|rustc |the lock file|could not find `|feature `|unexpected |expected |unresolved )"),
+    ("cargo", Weight.STRONG, Category.COMPILE, r"error: (?:failed to (?:run `rustc`|parse|get|load|select|download|fetch|resolve|read)|no matching package|linker `|package `|cannot find|rustc |the lock file|could not find `|feature `|unexpected |expected |unresolved )"),
     ("panic", Weight.STRONG, Category.COMPILE, r"thread '.{1,60}' (?:\(\d+\) )?panicked at "),
     ("maturin", Weight.WRAPPER, Category.COMPILE, r"(?:💥 )?maturin failed"),
     # --- processes and systems
@@ -137,6 +137,8 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("terminate", Weight.STRONG, Category.RUNTIME, r"terminate called (?:after throwing|without)"),
     ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
     ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|Watchdog caught collective operation timeout|watchdog got stuck|The client socket has (?:timed out|failed)|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
+    ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:\S{0,200}/)?env: .{1,200}: (?:No such file|[Pp]ermission denied)"),
+    ("shell", Weight.LIGHT, Category.RUNTIME, r"[\w./-]{1,200}: (?:line )?\d+: (?:.{0,80}: not found$|[Ss]yntax error)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./ -]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|unbound variable|Kommando nicht gefunden|commande introuvable)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"[\w./+-]{1,100}: (?:line \d+: |\d+: |can't open |cd: can't cd to|cannot (?:access|stat|create|open|touch|remove|execute))"),
     ("loader", Weight.STRONG, Category.IMPORT, r".{0,600}(?:error while loading shared libraries|symbol lookup error|cannot open shared object file|version [`'‘]GLIBC\w*_[\d.]+['’] not found)"),

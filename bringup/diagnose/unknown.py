@@ -32,6 +32,7 @@ _JIT = re.compile(
     r"|torch/utils/cpp_extension\.py.*(?:load|jit)"
 )
 
+_PIP_FRAME = re.compile(r'File "[^"]{1,300}/pip/_(?:internal|vendor)/')
 _MAKING = re.compile(r"(?m)^(?:g?make(?:\[\d+\])?: \*\*\* \[|FAILED: |ninja: build stopped)")
 _BACKEND = re.compile(r"The build backend returned|Call to `\w|Build backend failed")
 _RESOLVER = re.compile(r"Because |conflicting dependencies|ResolutionImpossible|Cannot install ")
@@ -82,7 +83,7 @@ def unknown(
     return Finding(
         id=None,
         title=fill(advice.name, values),
-        category=Category.INSTALL if _is_in_pip(hit) and advice.category in _LATE else advice.category or category,
+        category=_agreed(category, advice, hit),
         cause=fill(advice.cause, values),
         fix=(*fix, *_from_log(line, hit, item.no, fix)),
         confidence=_ADVISED,
@@ -106,7 +107,8 @@ def _advice(
     exact = [(kind, pattern) for kind, pattern in knowledge.advice if pattern.pattern != ANYTHING]
     general = [(kind, pattern) for kind, pattern in knowledge.advice if pattern.pattern == ANYTHING]
     rows = "\n".join(row.core for row in after)
-    for kinds, text in ((exact, line.core), (exact, rows), (general, line.core)):
+    inexact = [(kind, pattern) for kind, pattern in exact if not kind.alone]
+    for kinds, text in ((exact, line.core), (inexact, rows), (general, line.core)):
         for kind, pattern in kinds:
             found = pattern.search(text)
             if found and kind.when in (None, category) and _is_near(kind.near, hit):
@@ -172,6 +174,15 @@ def rows_after(hit: Hit, no: int, count: int) -> list[Line]:
     return hit.after[start + 1 : start + 1 + count]
 
 
+def _agreed(category: Category, advice: Advice, hit: Hit) -> Category:
+    """Return the category of an advice, unless the surroundings say more exactly when it happened."""
+    if advice.category in _LATE and _is_in_pip(hit):
+        return Category.INSTALL
+    if advice.category in (Category.RUNTIME, Category.LAUNCH) and category in (Category.CAPTURE, Category.JIT):
+        return category
+    return advice.category or category
+
+
 def _category(item: Scored, hit: Hit) -> Category:
     around = "\n".join(line.core for line in (*hit.before[-40:], *hit.after[:60]))
     if _is_in_pip(hit) and item.category in _LATE:
@@ -193,7 +204,9 @@ def _category(item: Scored, hit: Hit) -> Category:
 
 def _is_in_pip(hit: Hit) -> bool:
     """Return whether the line is in what pip shows of a program that builds a package, or says that it failed."""
-    if hit.line.core.startswith("error: subprocess-exited"):
+    if hit.line.core.startswith("error: subprocess-exited") or any(
+        _PIP_FRAME.match(line.core) for line in hit.after[:9]
+    ):
         return True
     end = next((at for at, line in enumerate(hit.after[:300]) if "[end of output]" in line.core), None)
     return end is not None and not any(" lines of output]" in line.core for line in hit.after[1:end])

@@ -105,6 +105,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         pattern: regular expression over the root line; its named groups may be used in `cause` and `fix`.
         near: expression that must be found in the 60 lines before or the 40 after, if any.
         when: only for failures of this category, if given.
+        alone: only for the root line itself, not for the lines below it.
         category: overrides the category that the shape of the line suggests.
         cause: what such a line means.
         fix: what usually helps.
@@ -114,6 +115,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pattern: str
     near: str = ""
     when: Category | None = None
+    alone: bool = False
     category: Category | None = None
     cause: str
     fix: tuple[str, ...]
