@@ -369,3 +369,18 @@ def test_failing_index_is_told_in_one_line(machine: Machine) -> None:
     assert "could not install requirements.lock: " in err
     assert "cause: Hash mismatch for `" in err
     assert ".invokew/log" in err
+
+
+def test_environment_that_cannot_be_removed_is_one_line(machine: Machine, tmp_path: Path) -> None:
+    """Another user's, whose Python is out of reach: rm names each of its files."""
+    made = machine.checkout / ".venv/.invokew"
+    made.mkdir(parents=True)
+    (made / "root").write_text("elsewhere\n")
+    (machine.programs / "rm").unlink()
+    machine.give_script(
+        "rm", "#!/bin/sh\nfor name in a b; do echo \"rm: cannot remove '$name': no\" >&2; done\nexit 1\n"
+    )
+    status, out, err = machine.run()
+    assert (status, out) == (6, "")
+    assert err.splitlines()[-1] == "invokew: rm: cannot remove 'a': no; BRINGUP_VENV names another place"
+    assert "'b'" not in err
