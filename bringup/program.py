@@ -9,6 +9,7 @@ import sys
 from typing import NoReturn
 
 from invoke.exceptions import Exit, ParseError, UnexpectedExit
+from invoke.parser import Parser
 from invoke.program import Program
 
 from bringup import __version__
@@ -50,6 +51,11 @@ class BringupProgram(Program):
     def print_task_help(self, name: str) -> None:
         """Show what a task does and its flags."""
         print(task_help(TASKS[name]))
+
+    def _make_parser(self) -> Parser:
+        """Return a parser of the tasks that are named, since it copies every flag of every task that it knows."""
+        every = super()._make_parser().contexts.values()
+        return Parser([one for one in every if one.name in self.argv], self.initial_context)
 
     def _parse(self, words: list[str]) -> None:
         try:

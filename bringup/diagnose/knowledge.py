@@ -95,7 +95,7 @@ def _text(path: Path, problems: list[str]) -> str:
         return ""
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def _compiled(texts: tuple[tuple[Path, str], ...]) -> Knowledge:
     """Check and compile what stands in the files, once as long as they stay the same."""
     problems: list[str] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
 # Longer lines are cut: no message needs more, and it bounds the time of every regular expression.
 MAX_LINE = 4000
+REMEMBERED_BYTES = 512
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
@@ -86,6 +88,10 @@ def clean_line(raw: bytes, learned: re.Pattern[str] | None = None) -> Line:
         raw: the line.
         learned: a prefix that `prefix.learn_prefix` found before nearly all lines of this log.
     """
+    return _remembered(raw, learned) if len(raw) <= REMEMBERED_BYTES else _cleaned(raw, learned)
+
+
+def _cleaned(raw: bytes, learned: re.Pattern[str] | None) -> Line:
     line = raw[: MAX_LINE * 4].decode("utf-8", "replace")
     if line.startswith('{"log":"'):
         line = _unwrap(line)
@@ -105,6 +111,10 @@ def clean_line(raw: bytes, learned: re.Pattern[str] | None = None) -> Line:
         body = body[found.end() :]
     core = body[_DECORATION.match(body).end() :].rstrip()  # type: ignore[union-attr]  # matches the empty string
     return Line(line.rstrip(), body.rstrip(), core, stream, level)
+
+
+# What stands around one failure is looked at again for the next one a few lines below.
+_remembered = functools.lru_cache(maxsize=2048)(_cleaned)
 
 
 def _unwrap(line: str) -> str:

@@ -148,7 +148,7 @@ def test_signatures_leave_paths_numbers_and_quotes_open():
 
 
 def test_reference_has_an_anchor_for_each_issue_and_no_open_placeholder():
-    page = reference_page()
+    page = reference_page(own_knowledge())
     for name in own_knowledge().issues:
         assert f'<a id="{name}"></a>' in page
     assert not re.search(r"\{\w+\}", page)

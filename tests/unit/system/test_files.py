@@ -37,7 +37,7 @@ def test_readers_see_the_old_or_the_new_content(tmp_path: Path):
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        assert {path.read_text() for _ in range(300)} <= contents
+        assert {path.read_text() for _ in range(150)} <= contents
     finally:
         stop.set()
         thread.join()
