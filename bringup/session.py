@@ -226,7 +226,7 @@ def _remote_store(request: Request) -> Remote | None:
     if not request.remote_store or (request.offline and request.remote_store.startswith(("http", "s3:"))):
         return None
     from bringup.remote import RemoteStore  # noqa: PLC0415 - HTTP is slow to import and seldom needed
-    from bringup.system.blobs import open_blobs  # noqa: PLC0415
+    from bringup.system.blob_places import open_blobs  # noqa: PLC0415
 
     blobs = open_blobs(request.remote_store, env=process_environment(), timeout=request.remote_timeout)
     return RemoteStore(blobs, writable=request.remote_write, say=None)

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -51,18 +51,6 @@ class Blobs(Protocol):
 
     def write(self, name: str, source: Path | bytes) -> None:
         """Write a blob, so that nobody ever sees a part of it. Raises BlobError."""
-
-
-def open_blobs(address: str, *, env: Mapping[str, str], timeout: float = TIMEOUT_SECONDS) -> Blobs:
-    """Return the place at an http, https or s3 address, or a folder; `env` may have keys of S3."""
-    if address.startswith("s3://"):
-        from bringup.formats.s3_address import parse_s3  # noqa: PLC0415
-        from bringup.system.s3 import S3Blobs  # noqa: PLC0415 - it is made of what stands here
-
-        return S3Blobs(parse_s3(address), env=env, timeout=timeout)
-    if address.startswith(("http://", "https://")):
-        return HttpBlobs(address, timeout=timeout)
-    return FolderBlobs(Path(address.removeprefix("file://")).expanduser())
 
 
 class FolderBlobs:

@@ -15,7 +15,8 @@ from helpers.swift_server import KEY, REGION, SECRET, NotInstalledError, Swift, 
 
 from bringup.formats.s3_address import parse_s3
 from bringup.formats.sigv4 import Keys, authorization
-from bringup.system.blobs import BlobError, open_blobs
+from bringup.system.blob_places import open_blobs
+from bringup.system.blobs import BlobError
 from bringup.system.s3 import S3Blobs
 
 pytestmark = pytest.mark.network
