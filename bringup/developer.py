@@ -30,7 +30,7 @@ def run_tests(words: list[str], *, quick: bool) -> int:
     if named:
         return _pytest(root, words)
     processes = 1 if any(word.startswith(ALONE) for word in words) else min(MOST_PROCESSES, this_machine().cores)
-    codes = _shared(root, ["tests/unit", *words], processes)
+    codes = _shared(root, _parts(root / "tests/unit"), words, processes)
     if not quick:
         codes.add(_pytest(root, ["tests/integration", *words]))
     return max(codes - {NOTHING_CHOSEN}, default=NOTHING_CHOSEN)
@@ -40,18 +40,26 @@ def _pytest(root: Path, words: list[str]) -> int:
     return _exit_code(pass_through(_command(words), cwd=root, env=_environment()))
 
 
-def _shared(root: Path, words: list[str], processes: int) -> set[int]:
+def _parts(folder: Path) -> list[Path]:
+    """Return the folders and files below a folder that have tests."""
+    return sorted([*folder.glob("[!_]*/"), *folder.glob("test_*.py")])
+
+
+def _shared(root: Path, parts: list[Path], words: list[str], processes: int) -> set[int]:
     """Run tests in several processes, each of which takes the next file that is left; return their exit codes.
 
-    One has the terminal, and what the others have said follows it.
+    Each begins with another part, so that what one has to compile the others mostly find made. One has the terminal,
+    and what the others have said follows it.
     """
     if processes == 1:
-        return {_pytest(root, words)}
+        return {_pytest(root, [*map(str, parts), *words])}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(processes - 1) as pool:
         words = [*words, f"--share={folder}", "-o", "console_output_style=classic"]
-        others = [pool.submit(_quietly, root, words) for _ in range(processes - 1)]
+        starts = [len(parts) * number // processes for number in range(processes)]
+        turned = [[*map(str, parts[start:] + parts[:start]), *words] for start in starts]
+        others = [pool.submit(_quietly, root, one) for one in turned[1:]]
         try:
-            codes = {_pytest(root, words)}
+            codes = {_pytest(root, turned[0])}
             for other in others:
                 code, lines = other.result()
                 codes.add(code)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bringup.developer import _shared
+from bringup.developer import _parts, _shared
 
 TESTS = Path(__file__).resolve().parents[1]
 CONFTEST = f"""
@@ -53,7 +53,7 @@ def write(project: Path, name: str, then: str = "") -> None:
 
 
 def test_every_test_runs_once_in_one_of_them(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert _shared(project, ["-q"], 2) == {0}
+    assert _shared(project, _parts(project), ["-q"], 2) == {0}
     ran = (project / "ran").read_text().splitlines()
     assert sorted(line for line in ran if "ends" not in line) == [f"{name}{n}" for name in "abcdef" for n in range(3)]
     ends = [line.split(" ends in ") for line in ran if "ends" in line]
@@ -66,12 +66,12 @@ def test_every_test_runs_once_in_one_of_them(project: Path, capfd: pytest.Captur
 def test_a_failure_anywhere_is_told(project: Path, capfd: pytest.CaptureFixture[str], then: str, code: int) -> None:
     for name in "abcdef":  # whichever process takes it
         write(project, name, then if name == "e" else "")
-    assert max(_shared(project, ["-q"], 2)) == code
+    assert max(_shared(project, _parts(project), ["-q"], 2)) == code
     if code == 1:
         assert "too much" in capfd.readouterr().out
 
 
 def test_words_go_to_all_of_them(project: Path) -> None:
-    assert _shared(project, ["-q", "-k", "test_b"], 3) == {0}
+    assert _shared(project, _parts(project), ["-q", "-k", "test_b"], 3) == {0}
     assert len((project / "ran").read_text().splitlines()) == 4
-    assert _shared(project, ["-q", "-k", "nothing"], 2) == {5}
+    assert _shared(project, _parts(project), ["-q", "-k", "nothing"], 2) == {5}
