@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 for folder in ("tests/unit/formats", "tests/unit/doctor"):
     sys.path.append(str(ROOT / folder))
 
-from healthy_root import broken, found_alone, make_machine  # noqa: E402
+from healthy_root import broken, copy_machine, found_alone, make_machine  # noqa: E402
 from helpers.memory import quick_folder  # noqa: E402
 from seeded_faults import FAULTS, apart  # noqa: E402 - its folder is on the path now
 
@@ -128,6 +128,15 @@ def files(folder):
 def template():
     with quick_folder() as folder:
         yield make_machine(folder / "root")
+
+
+def test_a_healthy_machine_shows_none_when_asked_deeply(template):
+    machine = copy_machine(template)
+    machine.go_deep()
+    machine.stack = "sglang-0.5.12"
+    assert machine.troubles() == {}
+    reach = {check.id: check for check in machine.report().checks}["network.reach"]
+    assert reach.status == "PASS"
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

@@ -20,16 +20,7 @@ def test_a_healthy_machine_shows_none(template, site):
     assert machine.troubles() == {}
 
 
-def test_a_healthy_machine_shows_none_when_asked_deeply(template):
-    machine = copy_machine(template)
-    machine.go_deep()
-    machine.stack = "sglang-0.5.12"
-    assert machine.troubles() == {}
-    reach = {check.id: check for check in machine.report().checks}["network.reach"]
-    assert reach.status == "PASS"
-
-
-@pytest.mark.parametrize("fault", FAULTS[::4], ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", FAULTS[1::4], ids=lambda fault: fault.name)
 def test_a_fault_is_found(template, fault):
     found_alone(template, fault)
 

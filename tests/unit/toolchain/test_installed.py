@@ -287,24 +287,6 @@ def test_real_interpreter_is_seen_behind_a_virtual_environment(tmp_path, facts, 
     assert not (found.executable.parent.parent / "pyvenv.cfg").exists()
 
 
-def test_uv_is_not_asked_again_for_a_python_until_its_folder_changes(tmp_path, facts, python_release, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    real, asked = process.run, []
-    monkeypatch.setattr(process, "run", lambda argv, **more: asked.append(argv) or real(argv, **more))
-    some = places(tmp_path, facts, "/nowhere")
-
-    def look() -> int:
-        with pytest.raises(TargetError, match="uv manages no Python"):
-            provide_python(python_release, some, providers=["uv"])
-        return len(asked)
-
-    once = look()
-    assert once > 0
-    assert look() == once
-    (tmp_path / "home/.local/share/uv/python/other").mkdir(parents=True)
-    assert look() == 2 * once
-
-
 @pytest.mark.parametrize("asked", ["3.12", "3.1", "3.110", "2.7"])
 def test_another_version_is_refused_with_the_reason(python_release, asked):
     with pytest.raises(TargetError, match=r"wheels for CPython 3\.11"):
