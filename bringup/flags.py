@@ -134,7 +134,13 @@ def request_from(flags: Flags) -> Request:
     """
     user = load_settings(process_environment())
     if installed_bundle():
-        flags = flags | bundle_flags()
+        fixed = bundle_flags()
+        for name in ("gpu", "stack", "cuda"):
+            asked = flags.get(name)
+            if asked and asked not in (REQUIRED, "auto", fixed[name]):
+                msg = f"--{name} {asked}: this bundle is for {fixed[name]} alone"
+                raise UsageError(msg, hint=f"leave --{name} out, or carry a bundle for {asked}")
+        flags = flags | fixed
     numbers = {name: flags.get(name.replace("-", "_"), 0) for name in ("jobs", "memory", "nice", "time-limit")}
     for name, value in numbers.items():
         if value < 0 or not math.isfinite(value):

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bringup import __version__
-from bringup.config.paths import DATA_FOLDERS, PACKAGE
+from bringup.config.paths import DATA_FOLDERS, PACKAGE, data_root
 from bringup.formats.wheel import make_wheel
 from bringup.system.pypi_wheels import PinnedProject
 
@@ -38,8 +38,10 @@ def engine_wheel(data: Path, scratch: Path) -> Path:
     ignore = shutil.ignore_patterns("__pycache__", "_data")
     shutil.copytree(PACKAGE, tree / "bringup", ignore=ignore)
     for folder in DATA_FOLDERS:
-        if (data / folder).is_dir():
-            shutil.copytree(data / folder, tree / "bringup/_data" / folder, ignore=ignore)
+        # A data folder of one's own has recipes; known issues are the program's.
+        source = data_root() / folder if folder == "knowledge" else data / folder
+        if source.is_dir():
+            shutil.copytree(source, tree / "bringup/_data" / folder, ignore=ignore)
     out = scratch / "engine-wheel"
     out.mkdir()
     requires = ("invoke", "msgspec", "packaging", "uv")

@@ -103,9 +103,13 @@ def env(request: Request, settings: Settings) -> int | None:
 
 
 def clean(settings: Settings, target: str, *, everything: bool) -> int | None:
-    """Remove what was made."""
+    """Remove what was made; an installed bundle is nothing but that, its own Python included."""
     from bringup.housekeeping import clean as remove
 
+    if settings.bundle:
+        folder = shlex.quote(str(settings.bundle))
+        msg = "clean would remove what this program runs on"
+        raise UsageError(msg, hint=f"an installed bundle is removed with its folder: rm -rf {folder}")
     for line in remove(settings.build, target, everything=everything):
         print(line)
     return None

@@ -132,6 +132,8 @@ def memory_bound(ctx: Any) -> list[tuple[Package, int]]:
 
 def closing_lines(session: Any, levels: Any) -> list[str]:
     """Return where things are and what to do next."""
+    from bringup.flags import installed_bundle
+
     plan, layout = session.plan, session.context.layout
     names = f"--gpu {plan.target.gpu.name} --stack {plan.stack.name}"
     record = session.state.record("environment:install") or {}
@@ -139,7 +141,7 @@ def closing_lines(session: Any, levels: Any) -> list[str]:
     lines = [part for line in chosen for part in wrapped("  overridden on purpose: ", line)]
     lines += ["", f"  environment  {layout.env}", f"  evidence     {layout.verify_json}"]
     moves = [f"a shell in it: invoke shell {names}"]
-    if plan.target.gpu.accelerator and any(level.status == "SKIPPED" for level in levels):
+    if not installed_bundle() and plan.target.gpu.accelerator and any(level.status == "SKIPPED" for level in levels):
         moves.insert(0, f"carry it to a machine with the GPU: invoke bundle {names}")
     return [*lines, *(f"  {'next' if number == 0 else '':<12} {text}" for number, text in enumerate(moves))]
 

@@ -203,7 +203,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
             package, source, output = unit["unit"].split("|", 2)
             figures = f"{duration(unit['seconds']):>12}  {unit['peak_mib'] / 1024:5.1f} GiB"
             out.append(f"  {figures}  {package}: {_short(source or output)}")
-    out += ["", f"  last plan: {reuse['run']} steps run, {reuse['reuse']} reused, {reuse['skip']} not needed"]
+    out += ["", f"  last plan: {reuse['run']} to run, {reuse['reuse']} reused, {reuse['skip']} not needed"]
     if reuse["compiler_hits"] + reuse["compiler_misses"]:
         out.append(f"  compiler cache: {reuse['compiler_hits']} hits, {reuse['compiler_misses']} misses")
     return out
