@@ -258,7 +258,9 @@ def _download(found: Candidate) -> None:
 
 def _cmake(hit: Hit, shape: Shape) -> Candidate:
     found = _alone(hit, shape)
-    if not re.search(r":$", hit.line.core):
+    if not re.search(r":$", hit.line.core) or re.match(
+        r"CMake Error: .{0,60}\b(?:[Uu]nable|[Cc]annot|not)\b", hit.line.core
+    ):
         return found
     base, inside = _indent(hit.line.body), False
     inner: Candidate | None = None

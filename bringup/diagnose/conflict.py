@@ -16,7 +16,7 @@ _WANTS = re.compile(
     rf"(?P<name>{_NAME}) ?(?P<spec>{_SPEC})"
 )
 _GONE = re.compile(
-    rf"(?:there (?:is|are) no versions? of|only .{{1,80}} is available) (?P<name>{_NAME}) ?(?P<spec>{_SPEC})?"
+    rf"(?:there (?:is|are) no versions? of|Because) (?!only\b|there\b|the\b|you\b)(?P<name>{_NAME}) ?(?P<spec>{_SPEC})?"
 )
 _WHEEL = re.compile(
     rf"(?P<name>{_NAME}(?:{_SPEC})?) has no (?:wheels|source distribution)[^,]{{0,60}}?"

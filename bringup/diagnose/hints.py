@@ -18,7 +18,7 @@ _ADVISES = re.compile(
     r"|(?:run|use|set|specify(?! --help)|make sure|ensure|add|upgrade|update|rerun|re-run|increase|reduce) [`'\"\w-])"
 )
 _WITHIN = re.compile(
-    r"(?i:[.;,] ?((?:please|try|you (?:can|may|need|should|must)|consider|did you mean|install it|make sure"
+    r"(?i:[.;,:] ?((?:please|try|you (?:can|may|need|should|must)|consider|did you mean|install (?!ed\b)|make sure"
     r"|use|set|run|add) .*))"
 )
 # Advice that stands below errors of every kind.

@@ -12,6 +12,7 @@ from bringup.diagnose.text import MAX_LINE
 from bringup.model.knowledge import Kind, Mention, Provider
 
 MOST = 3
+ABOVE = 12
 # Names of packages that are also words of messages.
 _COMMON = frozenset(
     {"wheel", "packaging", "requests", "cuda", "file", "platform", "typing", "test", "token", "serial", "cmake"}
@@ -27,12 +28,15 @@ _BUILT = (
 NOBODY = "the calling package"
 
 
-def moves(core: str, after: Sequence[str], around: Sequence[str], caller: str, knowledge: Knowledge) -> list[str]:
+def moves(
+    core: str, after: Sequence[str], above: Sequence[str], around: Sequence[str], caller: str, knowledge: Knowledge
+) -> list[str]:
     """Return sentences that say what to do about the names in a line.
 
     Args:
         core: the root line.
         after: lines that follow it.
+        above: lines before it, in their order.
         around: lines on both sides, for the `near` of a mention.
         caller: the innermost package of the traceback, or empty.
         knowledge: mentions and providers.
@@ -41,7 +45,7 @@ def moves(core: str, after: Sequence[str], around: Sequence[str], caller: str, k
     texts: list[str] = []
     seen: set[str] = set()
     for mention, pattern in knowledge.mentions:
-        found = _found(mention, pattern, core, after)
+        found = _found(mention, pattern, core, after, above)
         if found is None or (mention.near and not any(re.search(mention.near, row) for row in around)):
             continue
         groups = _groups(found)
@@ -105,10 +109,13 @@ def built(rows: Sequence[str], knowledge: Knowledge) -> list[str]:
     return texts
 
 
-def _found(mention: Mention, pattern: re.Pattern[str], core: str, after: Sequence[str]) -> re.Match[str] | None:
+def _found(
+    mention: Mention, pattern: re.Pattern[str], core: str, after: Sequence[str], above: Sequence[str]
+) -> re.Match[str] | None:
     rows = [core, *after[: mention.rows]]
     joined = " ".join(row for row in rows if row)[:MAX_LINE] if mention.rows else core  # CMake breaks its sentences
-    return next((found for row in (*rows, joined) if (found := pattern.search(row))), None)
+    before = reversed(above[-ABOVE:]) if mention.above else ()
+    return next((found for row in (*rows, joined, *before) if (found := pattern.search(row))), None)
 
 
 def _groups(found: re.Match[str]) -> dict[str, str]:

@@ -76,7 +76,7 @@ _DEALT_WITH = re.compile(
     r"|could not be compiled|speedups are not enabled|pure[- ]python|Plain-Python|\bnon-fatal\b|not fatal\b"
     r"|\(ignored\)|removing: _configtest|safely ignore|can be ignored|continuing (?:without|anyway)"
     r"|building without|compiling without|proceeding without|Using (?:the )?python implementation|disabling \S+ support"
-    r"|(?:already|, )\s?(?:there|applied|skipped)\b|skipping (?:this|optional|the test)|\bas expected\b|\bexpected (?:failure|error)\b)"
+    r"|(?:already|, )\s?(?:there|applied|skipped)\b|\brecovered\b|skipping (?:this|optional|the test)|\bas expected\b|\bexpected (?:failure|error)\b)"
 )
 # Advice on what could be done is no word of what was done.
 _OFFER = re.compile(r"(?i)(?:you (?:can|could|may|might)\b|to \w+ this\b|consider\b|please\b)")

@@ -34,6 +34,8 @@ CHAINED = 15  # subtracted where a traceback says that it follows from another
 # An exception that programs raise to themselves while they look for something; what followed from it is the cause.
 _LOOKUP = re.compile(r"(?:KeyError|AttributeError|IndexError|StopIteration|LookupError|StopAsyncIteration)\b")
 
+_NO_FILE = re.compile(r"couldn't connect to|Can't load the \w+ |find the requested files|and we cannot find")
+
 
 @dataclass(slots=True)
 class Scored:
@@ -76,6 +78,7 @@ def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Score
         over = dealt_with and max((at for at, _ in evidence.successes), default=0) > max(found.no for found in alive)
         # Where no success came later it did fail, so what seemed harmless counts.
         alive = [] if over else sorted((*alive, *dealt_with), key=lambda found: found.no)
+    alive = _given_up(alive, dealt_with)
     if alive and max(found.weight for found in alive) <= Weight.WRAPPER:
         any(look_inside(found) for found in alive)
     scored = [_score(found, index) for index, found in enumerate(alive)]
@@ -87,6 +90,15 @@ def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Score
             _explain(scored, match, evidence, facts)
     scored.sort(key=lambda item: (-item.score, item.no))
     return _wrapped(_explained_by_silent(scored), [match for match in matches if match.item.issue.wrapper])
+
+
+def _given_up(alive: list[Candidate], dealt_with: list[Candidate]) -> list[Candidate]:
+    """Bring back what was tried again and again, where the program says at last that it has not got the file."""
+    without = [found for found in alive if _NO_FILE.search(found.line.core)]
+    tried = [found for found in dealt_with if found.kind == "network" and without and found.no < without[-1].no]
+    for found in without if tried else ():
+        found.weight = Weight.WRAPPER
+    return sorted((*alive, *tried), key=lambda found: found.no)
 
 
 def _wrapped(scored: list[Scored], wrappers: list[Match]) -> list[Scored]:

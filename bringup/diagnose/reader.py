@@ -88,8 +88,12 @@ class Hit:
     @cached_property
     def before(self) -> list[Line]:
         """Up to `LINES_BEFORE` lines that come before, in order."""
-        rows = self._data[max(0, self._start - LOOK_BACK) : self._start].rsplit(b"\n", LINES_BEFORE + 1)
-        return [clean_line(row, self._learned) for row in rows[:-1][-LINES_BEFORE:]]
+        return self.above(LINES_BEFORE)
+
+    def above(self, count: int) -> list[Line]:
+        """Return up to `count` lines that come before, in order, as far as `LOOK_BACK` reaches."""
+        rows = self._data[max(0, self._start - LOOK_BACK) : self._start].rsplit(b"\n", count + 1)
+        return [clean_line(row, self._learned) for row in rows[:-1][-count:]]
 
 
 class Reader:

@@ -81,7 +81,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("wrapper", Weight.WRAPPER, Category.RUNTIME, r"(?:FAILED \S+::|=+ .*\b\d+ failed|ERROR \S+\.py|srun: error: .{0,80}Exited with exit code 1\b)"),
     # --- compilers
     ("gcc", Weight.STRONG, Category.COMPILE, rf"(?:In file .{{0,10}} )?(?:[^\s:][^:]{{0,600}}:\d+(?::\d+)?|<[\w -]{{1,40}}>): ?{_ERROR} ?[:：]"),
-    ("edg", Weight.STRONG, Category.COMPILE, r"[^\s(][^(]{0,600}\(\d+\): (?:catastrophic |internal )?error(?: #[\w-]{1,20})?\s?:"),
+    ("edg", Weight.STRONG, Category.COMPILE, r"[^\s(][^(]{0,600}\(\d+\): (?:catastrophic |internal )?[Ee]rror(?: #[\w-]{1,20})?\s?:"),
     ("edg", Weight.STRONG, Category.COMPILE, r"(?:Error|Catastrophic error): (?:#|Internal)"),
     ("compiler", Weight.STRONG, Category.COMPILE, rf"{_COMPILER}\s?:? ?(?:{_ERROR}|fatal|Error)\s*[:：]"),
     ("ptxas", Weight.STRONG, Category.COMPILE, r"(?:`?ptxas\S*|nvlink) [^,\n]{1,400}[,;] line \d+; (?:fatal|error)\s*:"),
@@ -155,6 +155,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("rustc", Weight.STRONG, Category.COMPILE, r"error: environment variable `"),
     ("general", Weight.GENERAL, Category.RUNTIME, r"(?:error|fatal error|fatal|ERROR|Error|Fatal [Ee]rror|FATAL|FATAL ERROR|CRITICAL|ERR!)(?:\(\w+\))?\s?:\s{1,12}\S"),
     ("located", Weight.GENERAL, Category.RUNTIME, r"(?:\w{1,20}: )?[^\s:]{1,300}\.(?:c|cc|cpp|cxx|cu|cuh|h|hpp|rs|go):(?:[A-Za-z_]\w{0,80}:)?\d+:? (?!.{0,40}(?:warning|note)\b).{0,300}\b(?:failed|failure|error|non-zero status)\b"),
+    ("general", Weight.GENERAL, Category.RUNTIME, r"(?:[A-Z][\w.-]{1,40} [Ee]rror: \S|Error running \w+ command: )"),
     ("general", Weight.GENERAL, Category.RUNTIME, r"[\w./+-]{1,60}: (?:error|fatal|fatal error|ERROR|FATAL)\s?: "),
 )  # fmt: skip
 SHAPES = tuple(Shape(name, weight, category, re.compile(pattern)) for name, weight, category, pattern in _RULES)

@@ -17,6 +17,7 @@ from bringup.model.knowledge import Advice, Category
 
 SEARCH_WORDS = 14
 ROWS = 6
+LINES_OF_BUILD = 300
 PACKAGES = 3
 ANYTHING = "."
 NOBODY = "PACKAGE"
@@ -96,7 +97,8 @@ def unknown(
 def _named(line: Line, rows: list[Line], hit: Hit, no: int, knowledge: Knowledge) -> list[str]:
     """Return what follows from the names in the line and below it."""
     around = [row.core for row in (*hit.before, *hit.after[:40])]
-    named = moves(line.core, [row.core for row in rows], around, _caller(hit, no), knowledge)
+    above = [row.core for row in (*hit.before, *hit.after[: max(0, no - hit.no)])]
+    named = moves(line.core, [row.core for row in rows], above, around, _caller(hit, no), knowledge)
     return [*_conflicts(line, hit, no), *named]
 
 
@@ -129,9 +131,10 @@ def _from_log(line: Line, hit: Hit, no: int, said: Sequence[str]) -> list[str]:
 
 
 def _of_build(hit: Hit, category: Category, knowledge: Knowledge) -> list[str]:
-    if not (_is_in_pip(hit) or any(_BACKEND.search(row.core) for row in hit.before)) or category is Category.RUNTIME:
+    above = hit.above(LINES_OF_BUILD)
+    if not (_is_in_pip(hit) or any(_BACKEND.search(row.core) for row in above)) or category is Category.RUNTIME:
         return []
-    return built([row.core for row in (*hit.before, *hit.after)], knowledge)
+    return built([row.core for row in (*above, *hit.after)], knowledge)
 
 
 def _conflicts(line: Line, hit: Hit, no: int) -> list[str]:
@@ -197,9 +200,14 @@ def _category(item: Scored, hit: Hit) -> Category:
         return Category.CAPTURE
     if _JIT.search(around) and item.category in (Category.RUNTIME, Category.COMPILE, Category.LINK):
         return Category.JIT
-    if _PIP.search(around) and item.category is Category.RUNTIME:
+    if item.category is Category.RUNTIME and (_PIP.search(around) or _of_backend(hit)):
         return Category.INSTALL
     return item.category
+
+
+def _of_backend(hit: Hit) -> bool:
+    """Return whether the line stands, indented, below what uv says of a build backend that failed."""
+    return hit.line.body.startswith("      ") and any(_BACKEND.search(row.core) for row in hit.above(LINES_OF_BUILD))
 
 
 def _is_in_pip(hit: Hit) -> bool:

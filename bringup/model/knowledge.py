@@ -187,6 +187,7 @@ class Mention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         pattern: regular expression over the root line and, one by one, the `rows` lines after it. Other named groups
             may be used in the texts.
         rows: how many lines after the root line are searched too.
+        above: whether the lines above the root line are searched too, the nearest first, where it fits nowhere else.
         near: expression that must be found around it, if any.
         known: what to say where a provider has the name; {name}, {provider}, {install}, {link}, {version} and {caller}
             (the innermost package of the traceback) are filled in.
@@ -196,6 +197,7 @@ class Mention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     kind: Kind
     pattern: str
     rows: int = 0
+    above: bool = False
     near: str = ""
     known: str = ""
     unknown: str = ""

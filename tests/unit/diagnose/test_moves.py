@@ -131,7 +131,7 @@ def test_the_next_move_names_what_helps(line: str, knowledge: Knowledge):
 
 def test_at_most_three_sentences_and_each_provider_once(knowledge: Knowledge):
     rows = ["undefined reference to `deflate'", "undefined reference to `inflate'"]
-    said = moves("a.o: undefined reference to `crc32'", rows, rows, "", knowledge)
+    said = moves("a.o: undefined reference to `crc32'", rows, [], rows, "", knowledge)
     assert len(said) == 1
     assert "zlib" in said[0]
 
