@@ -154,6 +154,8 @@ def test_requirements_that_exclude_one_another():
     assert "torch==2.8.0 (wanted by sglang==0.5.2) and torch==2.9.0 (your own requirement)" in said
     (said,) = conflicts("Because there is no version of app==9 and you require app==9, we can conclude", [])
     assert said.startswith("the index has no app==9")
+    (said,) = conflicts("Because only b==1 is available and a==1 depends on b==2, we can conclude", [])
+    assert "b==2 (wanted by a==1)" in said
     assert conflicts("Because it rains", []) == []
 
 
