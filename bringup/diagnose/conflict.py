@@ -39,11 +39,7 @@ def conflicts(core: str, after: Sequence[str]) -> list[str]:
             wants[found["name"].lower()].setdefault(found["spec"], ONLY)
     said = [_clash(name, by) for name, by in wants.items() if len(by) > 1]
     if not said:
-        said = [
-            _gone(found["name"], (found["spec"] or "").rstrip(".,"))
-            for found in _GONE.finditer(text)
-            if _is_gone(found)
-        ][:1]
+        said = [_gone(found) for found in _GONE.finditer(text)][:1]
     said += [f"{found['name']} has no file for this Python or platform {found['tag']}: another Python (uv venv --python"
              " 3.11), another release, or build it from source" for found in _WHEEL.finditer(text)][:1]  # fmt: skip
     return said[:MOST]
