@@ -27,6 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("BRINGUP_CONFIG", str(tmp_path / "none.toml"))
     monkeypatch.setenv("BRINGUP_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("BRINGUP_BUNDLE", raising=False)
+    monkeypatch.delenv("BRINGUP_COMMAND", raising=False)
     monkeypatch.chdir(tmp_path)
 
     def words(*argv: str) -> tuple[int, str, str]:
