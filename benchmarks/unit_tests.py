@@ -52,7 +52,7 @@ def measure() -> dict[str, Any]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     passed = re.findall(r"(\d+) passed", done.stdout)
     if done.returncode or not passed:
-        sys.exit(done.stdout[-2000:])
+        sys.exit(done.stdout + done.stderr)
     user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
     return {
         "tests": sum(map(int, passed)),
