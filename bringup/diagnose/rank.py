@@ -58,17 +58,19 @@ class Evidence:
         matches: known issues, in the order of the log, the first of each id.
         successes: numbers of lines that report success, with what they prove harmless.
         hard: numbers of lines that say for good that a step failed.
+        ended: whether the log's last lines give success as the end of the whole run.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
     successes: list[tuple[int, frozenset[Category]]] = field(default_factory=list)
     hard: list[int] = field(default_factory=list)
+    ended: bool = False
 
     def undone(self, no: int, category: Category) -> bool:
         """Return whether a later success proves that an error at line `no` did not matter."""
         later = [at for at, categories in self.successes if at > no and category in categories]
-        return bool(later) and not any(no <= at < later[-1] for at in self.hard)
+        return self.ended or (bool(later) and not any(no <= at < later[-1] for at in self.hard))
 
 
 def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Scored]:

@@ -150,6 +150,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("disk", Weight.GENERAL, Category.RUNTIME, r".{0,600}(?:No space left on device|Disk quota exceeded|Read-only file system)"),
     ("network", Weight.GENERAL, Category.INSTALL, r".{0,400}(?:Temporary failure in name resolution|Could not resolve host|Name or service not known|Network is unreachable|CERTIFICATE_VERIFY_FAILED|Connection refused|Connection timed out|No route to host)"),
     ("patch", Weight.GENERAL, Category.INSTALL, r"(?:Hunk #\d+ FAILED|\d+ out of \d+ hunks? (?:FAILED|failed)|Patch failed at |patch: \*\*\*\* )"),
+    ("archive", Weight.GENERAL, Category.INSTALL, r"\S{1,300}\.(?:tar|gz|tgz|xz|bz2|zst|zip|whl|deb|run|bin|so|safetensors)\S{0,40}: FAILED(?: open or read)?$"),
     ("archive", Weight.GENERAL, Category.INSTALL, r"(?:(?:tar|gzip|bzip2|xz|unzip|zstd|cpio)(?:: [^:]{1,200})?: (?:.{0,100}(?:not in gzip format|Unexpected end|unexpected end|[Cc]annot|[Ee]rror |corrupt|End-of-central|not found|File format)))"),
     ("docker", Weight.GENERAL, Category.LAUNCH, r"(?:docker: )?(?:Error response from daemon|unable to prepare context:|[Cc]annot connect to the Docker daemon)|nvidia-container-cli: "),
     ("rustc", Weight.STRONG, Category.COMPILE, r"error: environment variable `"),
