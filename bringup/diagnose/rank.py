@@ -169,7 +169,7 @@ def _chains(scored: list[Scored]) -> list[Scored]:
 def _usable(evidence: Evidence, lines: int) -> list[Match]:
     """Return the first match of each issue that counts: not shown source, not undone, a hang only at the end."""
     usable: dict[str, Match] = {}
-    for match in evidence.matches:
+    for match in sorted(evidence.matches, key=_is_quiet):
         issue = match.item.issue
         if issue.id in usable:
             continue
@@ -181,6 +181,12 @@ def _usable(evidence: Evidence, lines: int) -> list[Match]:
             continue
         usable[issue.id] = match
     return list(usable.values())
+
+
+def _is_quiet(match: Match) -> bool:
+    """Return whether the line is a warning or other noise; where the failure shows again, that line counts."""
+    shape = classify(match.hit.line.core)
+    return shape is not None and shape.weight is Weight.NONE
 
 
 def _frames(evidence: Evidence, match: Match) -> list[tuple[int, int]]:
