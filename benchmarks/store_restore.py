@@ -1,24 +1,27 @@
 """Putting what was built before into a fresh environment: bringup's store against uv's cache.
 
-    python benchmarks/store_restore.py [--uv UV] [--runs 7] [--big WHEEL] [--stack STACK --gpu GPU --cache CACHE]
+    python benchmarks/store_restore.py [--uv UV] [--runs 7] [--big WHEEL] [--stack STACK --cache CACHE --built BUILD]
 
 Both make a new environment with the same distributions of PyPI: four samples that each has built from their sdists
 before, and what the lock of their stack has besides. bringup's figures are those of a whole `install` (it starts,
 plans, checks every file against the hashes of our wheels, looks for conflicts) and of its install steps alone, which do
 what the two uv commands do. The runs of both alternate; the least counts, because what else a machine does only ever
-adds.
+adds. Each goes into a folder of its own, removed at the end: ext4 takes a hundred times longer to make folders for half
+a minute after as many were removed.
 
 With --big one large wheel is put into a new environment, by uv alone and as bringup does it: found in the store, linked
 from the environment that is kept (the first time installed by uv), all files checked. The store's own part on it is
 measured too: taking it in, finding it for the first time (it is hashed) and afterwards (its times are compared).
 
-With --stack a whole stack that was built before goes into a new environment: CACHE is bringup's cache that has it, and
-uv gets the same distributions and wheels as requirement files, with its own cache filled. The toolkit stays in place.
+With --stack a whole stack that was built before goes into a new environment: CACHE is bringup's cache that has it,
+BUILD the build directory with its toolkit, and uv gets the same distributions and wheels as requirement files, with its
+own cache filled.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -46,11 +49,13 @@ from _common import (  # noqa: E402
 )  # fmt: skip
 
 KEY = "ab" * 16
+NUMBERS = itertools.count()
 
 
 def install_ours(data: Path, place: Path, env: Mapping[str, str]) -> dict[str, float]:
     """Install into a new build directory; return seconds of everything, and of its install steps."""
-    argv = [sys.executable, "-m", "bringup.cli", "install", "--gpu", "cpu", "--data", data, "--build-dir", fresh(place)]
+    place = place / f"{next(NUMBERS)}"
+    argv = [sys.executable, "-m", "bringup.cli", "install", "--gpu", "cpu", "--data", data, "--build-dir", place]
     run = timed(argv, cwd=ROOT, env=env)
     records = [json.loads(path.read_text()) for path in place.glob("*/records/*.install.json")]
     seconds = round(sum(record["seconds"] for record in records), 2)
@@ -59,7 +64,7 @@ def install_ours(data: Path, place: Path, env: Mapping[str, str]) -> dict[str, f
 
 def install_with_uv(uv: Path, data: Path, place: Path, env: Mapping[str, str]) -> dict[str, float]:
     """Make an environment with uv alone; return its seconds."""
-    shutil.rmtree(place, ignore_errors=True)
+    place = place / f"{next(NUMBERS)}"
     from_source = [word for name in SAMPLES for word in ("--no-binary", name)]
     first = timed([uv, "venv", "-q", "--python", sys.executable, place], env=env)
     argv = [uv, "pip", "install", "-q", "--no-deps", "--require-hashes", *from_source,
@@ -100,19 +105,19 @@ def large(wheel: Path, uv: Path | None, folder: Path, runs: int) -> dict[str, An
     found: dict[str, Any] = {"mib": round(wheel.stat().st_size / (1 << 20)), "seconds": seconds}
     if uv is None:
         return found
-    env, place = {"PATH": "/usr/bin:/bin", "UV_CACHE_DIR": str(folder / "uv-big")}, folder / "big"
+    env = {"PATH": "/usr/bin:/bin", "UV_CACHE_DIR": str(folder / "uv-big")}
 
-    def install(path: Path) -> None:
+    def install(path: Path, place: Path) -> None:
         timed([uv, "venv", "-q", "--python", sys.executable, place], env=env)
         timed([uv, "pip", "install", "-q", "--no-deps", "--python", place / "bin/python", path], env=env)
 
     def put(*, ours: bool) -> dict[str, float]:
-        shutil.rmtree(place, ignore_errors=True)
+        place = folder / "big" / f"{next(NUMBERS)}"
         started = time.perf_counter()
         path = store.lookup(KEY).wheels[0] if ours else wheel
         linked = ours and restore(kept, place)
         if not linked:
-            install(path)
+            install(path, place)
         if ours:
             assert check_linked(next(place.glob("lib/python3.*/site-packages")), path) == []
         seconds = round(time.perf_counter() - started, 3)
@@ -128,21 +133,22 @@ def large(wheel: Path, uv: Path | None, folder: Path, runs: int) -> dict[str, An
 def whole_stack(args: argparse.Namespace, uv: Path, folder: Path) -> dict[str, Any]:
     """Return the restores of a stack that was built before, as `alternate` does."""
     env = {**os.environ, "BRINGUP_CACHE": str(args.cache), "BRINGUP_CONFIG": str(folder / "none.toml")}
-    build = args.cache.parent / f"{args.cache.name}-restore"  # on the same file system: files are linked
+    places = args.cache.parent / f"{args.cache.name}-restore"  # on the same file system: files are linked
+    lists = [folder / name for name in ("requirements.txt", "wheels.txt")]
 
     def ours() -> dict[str, float]:
-        for target in build.glob("*/lock"):
-            shutil.rmtree(target.parent)
-        words = ["install", "--gpu", args.gpu, "--stack", args.stack, "--offline", "--build-dir", build]
+        build = fresh(places / f"{next(NUMBERS)}")
+        (build / "toolchains").symlink_to(args.built.absolute() / "toolchains")
+        words = ["install", "--gpu", args.gpu, "--stack", args.stack, "--build-dir", build]
         run = timed([sys.executable, "-m", "bringup.cli", *words], cwd=ROOT, env=env)
         records = [json.loads(path.read_text()) for path in build.glob("*/records/*.install.json")]
-        return {
-            "wall_s": run["wall_s"], "cpu_s": run["cpu_s"], "install_s": sum(record["seconds"] for record in records),
-        }  # fmt: skip
+        for file in lists:
+            shutil.copy(next(build.glob(f"*/env/{file.name}")), file)
+        seconds = round(sum(record["seconds"] for record in records), 2)
+        return {"wall_s": run["wall_s"], "cpu_s": run["cpu_s"], "install_s": seconds}
 
     def theirs() -> dict[str, float]:
-        place = build / "uv-alone"
-        shutil.rmtree(place, ignore_errors=True)
+        place = fresh(places / f"{next(NUMBERS)}")
         first = timed([uv, "venv", "-q", "--python", sys.executable, place], env=env)
         argv = [uv, "pip", "install", "-q", "--no-deps", "--offline", "--require-hashes", "--python",
                 place / "bin/python", *(word for file in lists for word in ("-r", file))]  # fmt: skip
@@ -150,14 +156,12 @@ def whole_stack(args: argparse.Namespace, uv: Path, folder: Path) -> dict[str, A
         return {key: round(first[key] + second[key], 3) for key in ("wall_s", "cpu_s")}
 
     try:
-        ours()  # assembles the toolkit, which stays
-        lists = [folder / name for name in ("requirements.txt", "wheels.txt")]
-        for file in lists:
-            shutil.copy(next(build.glob(f"*/env/{file.name}")), file)
-        files = sum(len(names) for _, _, names in os.walk(next(build.glob("*/env")).resolve()))
-        return {"stack": args.stack, "files": files, **alternate(args.runs, {"bringup": ours, "uv": theirs})}
+        found = alternate(args.runs, {"bringup": ours, "uv": theirs})
+        environment = next(places.glob("*/*/env")).resolve()
+        files = sum(len(names) for _, _, names in os.walk(environment))
+        return {"stack": args.stack, "files": files, **found}
     finally:
-        shutil.rmtree(build, ignore_errors=True)
+        shutil.rmtree(places, ignore_errors=True)
 
 
 def main() -> int:
@@ -168,6 +172,7 @@ def main() -> int:
     parser.add_argument("--stack", default="")
     parser.add_argument("--gpu", default="h200")
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--built", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     uv = tool("uv", args.uv)
@@ -180,10 +185,10 @@ def main() -> int:
             alone = env | {"UV_CACHE_DIR": str(folder / "uv-alone")}
             ways["uv"] = lambda: install_with_uv(uv, data, folder / "environment", alone)
         results = alternate(args.runs, ways)
-        if args.big:
-            results["large wheel"] = large(args.big, uv, folder, args.runs)
         if args.stack and uv:
             results["whole stack"] = whole_stack(args, uv, folder)
+        if args.big:
+            results["large wheel"] = large(args.big, uv, folder, args.runs)
     write_result("store-restore", {"uv": version_of(uv)} if uv else {}, results, args.out)
     print(show(results))
     return 0

@@ -16,8 +16,6 @@ import msgspec
 from bringup.context import Context
 from bringup.environment import site_packages
 from bringup.errors import BringupError, InstallError, VerifyError
-from bringup.formats.wheel import check_installed
-from bringup.formats.wheel_read import open_wheel
 from bringup.model.plan import Step
 from bringup.model.verify import Check, Status
 from bringup.system.fs import make_dir, read_json
@@ -104,6 +102,8 @@ def read_manifest(wheel: Path) -> Manifest:
         ArchiveError: the file is no wheel.
         VerifyError: it is no harvest, or its manifest cannot be read.
     """
+    from bringup.formats.wheel_read import open_wheel  # noqa: PLC0415 - most targets have no harvest
+
     with open_wheel(wheel) as archive:
         try:
             return msgspec.json.decode(archive.read(f"{MODULE}/manifest.json"), type=Manifest)
@@ -152,6 +152,8 @@ def lay_harvest(step: Step, ctx: Context, wheel: Path) -> None:
         "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--reinstall", wheel,
         step=step, error=InstallError, what="installation of the harvest",
     )  # fmt: skip
+    from bringup.formats.wheel import check_installed  # noqa: PLC0415
+
     problems = check_installed(site_packages(place), wheel)
     if problems:
         text = "; ".join(str(problem) for problem in problems[:5])

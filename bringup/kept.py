@@ -121,7 +121,7 @@ def restore(folder: Path, place: Path) -> bool:
     """Lay a kept environment down at `place`, which does not exist; tell whether it is there now."""
     try:
         kept = _load(folder / MANIFEST)
-        texts = _texts_for(kept, str(place))
+        texts = _texts_for(kept, place)
         make_dir(place)
         _make_folders(place, kept)
         for name, target in kept.links.items():
@@ -241,9 +241,11 @@ def _each(files: list[File], work: Callable[[File], None]) -> None:
         list(pool.map(part, range(THREADS)))
 
 
-def _texts_for(kept: Kept, place: str) -> list[Text]:
+def _texts_for(kept: Kept, place: Path) -> list[Text]:
     """Return what is written for an environment in another place, with RECORD saying so."""
-    old, new = kept.place.encode(), _plain(Path(place)).encode()
+    old, new = kept.place.encode(), _plain(place).encode()
+    if place.parent.stat().st_dev != kept.device:
+        raise _UnusualError  # no file could be linked there
     scripts: dict[bytes, bytes] = {}
     texts = []
     for text in kept.texts:

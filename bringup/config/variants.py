@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from packaging.requirements import Requirement
-
 from bringup.config.near import nearest
 from bringup.errors import UsageError
 from bringup.model.recipe import Recipe
@@ -71,6 +69,10 @@ def variant_env(recipe: Recipe, variant: str) -> dict[str, str]:
 def variant_requires(recipe: Recipe, variant: str) -> tuple[str, ...]:
     """Return the build requirements that a variant adds, each once."""
     lines = [line for name in features(recipe, variant) for line in recipe.variants[name].requires]
+    if not lines:
+        return ()
+    from packaging.requirements import Requirement  # noqa: PLC0415 - slow to import, for few variants
+
     return tuple({Requirement(line).name + str(Requirement(line).specifier): line for line in lines}.values())
 
 

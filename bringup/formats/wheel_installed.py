@@ -8,7 +8,6 @@ from bringup.errors import InstallError
 from bringup.formats.archive import Problem
 from bringup.formats.record import RecordEntry, file_mismatch, parse_record
 from bringup.formats.wheel_name import WheelName, same_name, same_version
-from bringup.formats.wheel_read import dist_info_of, open_wheel, wheel_record
 
 
 def dist_info_installed(site_packages: Path, distribution: str) -> Path | None:
@@ -73,6 +72,9 @@ def installed_files(site_packages: Path, wheel: Path) -> dict[Path, RecordEntry]
     Raises:
         ArchiveError: the wheel cannot be read.
     """
+    # Not needed to find a distribution, and slow to import.
+    from bringup.formats.wheel_read import dist_info_of, open_wheel, wheel_record  # noqa: PLC0415
+
     with open_wheel(wheel) as archive:
         info = dist_info_of([entry.filename for entry in archive.infolist()], wheel.name)
         record = wheel_record(archive, info)

@@ -17,7 +17,6 @@ import msgspec
 
 from bringup.errors import BringupError
 from bringup.formats.archive import Problem
-from bringup.formats.wheel_installed import check_installed, dist_info_installed, installed_files
 from bringup.formats.wheel_name import WheelName
 from bringup.system.fs import write_atomic
 from bringup.system.stamps import TICK_NS, now_ns, stamp
@@ -50,6 +49,13 @@ def check_linked(site_packages: Path, wheel: Path, *, tick_ns: int = TICK_NS) ->
     known = _read(mark)
     if known and known.wheel == of_wheel and _same(site_packages, known.files):
         return []
+    # Reading wheels is slow to import, and seldom needed.
+    from bringup.formats.wheel_installed import (  # noqa: PLC0415
+        check_installed,
+        dist_info_installed,
+        installed_files,
+    )
+
     if dist_info_installed(site_packages, WheelName.parse(wheel.name).distribution) is None:
         return check_installed(site_packages, wheel)
     before = {path: _identity(path) for path in installed_files(site_packages, wheel)}

@@ -16,7 +16,6 @@ from bringup.formats.wheel_installed import dist_info_installed, record_of_insta
 from bringup.formats.wheel_name import same_version
 from bringup.model.verify import Check, Status
 from bringup.system.fs import sha256_of
-from bringup.verify.native_code import shorten
 
 NOTE = "installed.json"
 # Larger files are compared by size alone: hashing gigabytes of libraries would take longer than all other checks.
@@ -76,6 +75,8 @@ def _problem(site: Path, distribution: str, pinned: str, noted: Mapping[str, Any
         return f"{distribution} {version} is another build than the one that the kernels were made for{again}", seen
     changed = [text for entry in record.values() if (text := _difference(site, entry))]
     if changed:
+        from bringup.verify.native_code import shorten  # noqa: PLC0415 - reads machine code, which `note` does not
+
         return f"files of {distribution} {version} were changed or replaced: {shorten(changed)}{again}", seen
     return "", seen
 

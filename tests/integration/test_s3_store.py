@@ -154,6 +154,14 @@ def test_a_public_bucket_is_read_without_keys_and_not_written(server: Swift, lab
     assert not open_blobs(signed, env=KEYS).has("x")
 
 
+def test_offline_asks_nobody(lab: Lab):
+    lab.env = KEYS
+    lab.url = lab.url.replace("s3://", "s3://not-")
+    flags = ("plan", "--remote-store", lab.url)
+    assert "NoSuchBucket" in lab.machine("one").run(*flags).text
+    assert "NoSuchBucket" not in lab.machine("one").run(*flags, "--offline").text
+
+
 def test_keys_in_an_address_are_wrong_use(lab: Lab):
     lab.env = {}
     done = lab.machine("one").run("plan", "--remote-store", f"s3://{KEY}:{SECRET}@lab", code=2)
