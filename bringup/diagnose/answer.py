@@ -33,12 +33,15 @@ def make_finding(item: Scored, *, knowledge: Knowledge, facts: Mapping[str, str]
     if item.match is not None:
         issue = item.match.item.issue
         values = {**DEFAULTS, **facts, **item.match.groups}
+        fix = [fill(text, values) for text in (*issue.fix, *issue.by_hand)]
+        if issue.wrapper and item.found is not None:  # it says only that something failed; the line says what
+            fix = [*unknown(item, hit, line, knowledge, facts, dict(common)).fix, *fix]
         return Finding(
             id=issue.id,
             title=issue.title,
             category=issue.category,
             cause=fill(issue.cause, values),
-            fix=tuple(fill(text, values) for text in (*issue.fix, *issue.by_hand)),
+            fix=tuple(fix),
             confidence=round(_CONFIDENCE[issue.certainty] - _doubt(issue, facts), 2),
             url=f"{REFERENCE}#{issue.id}",
             **common,  # type: ignore[arg-type]

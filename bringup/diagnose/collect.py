@@ -10,7 +10,7 @@ from bringup.diagnose.blocks import Candidate, read_block
 from bringup.diagnose.inside import wrapped_line
 from bringup.diagnose.knowledge import Knowledge
 from bringup.diagnose.match import Match, Matcher
-from bringup.diagnose.outcome import SUCCESS_TRIGGERS, is_counted, is_hard, is_stopped, success_of
+from bringup.diagnose.outcome import SUCCESS_TRIGGERS, is_counted, is_ended, is_hard, is_stopped, success_of
 from bringup.diagnose.rank import Evidence
 from bringup.diagnose.reader import Hit, Reader, Stream
 from bringup.diagnose.shapes import FOREIGN_TRIGGERS, TRIGGERS, Weight, classify
@@ -25,6 +25,8 @@ MOST_MATCHES = 8
 SAME_BUILD = 400
 # So many lines of a block's message are searched for known issues.
 INSIDE = 150
+# Among so many lines at the end the status of the whole run is looked for.
+LAST = 3
 
 _QUIET = ("trace", "command", "passed", "zero", "ignored", "commit", "probe")
 
@@ -62,6 +64,7 @@ class Collector:
         self.evidence.candidates += self._latest
         for back, line in enumerate(reversed(reader.tail)):
             self._success(reader.lines - back, line)
+            self.evidence.ended |= back < LAST and is_ended(line)
         kept = [item for item in self.evidence.successes if not self._is_void(item[0])]
         self.evidence.successes = sorted(kept, key=lambda item: item[0])
         matches = [match for found in self._seen.values() for match in found]
@@ -112,6 +115,8 @@ class Collector:
         if not known and found.hit.line.core.startswith("CMake Error"):
             for row in rows:
                 self._match(row.unwrapped())
+        elif not known and found.kind in ("traceback", "exception", "general"):
+            self._match(found.hit.below(found.no - found.hit.no).unwrapped(2))  # pasted at the width of a window
 
     def _match_wrapped(self, found: Candidate) -> None:
         """Look for known issues in what a tool shows of a program that failed, whatever its lines look like."""

@@ -28,7 +28,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"=+ (?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed\b"), _ALL),
     (re.compile(r"(?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed(?:, .{0,80})? in [\d.]+s"), _ALL),
     (re.compile(r"100% tests passed"), _ALL),
-    (re.compile(r".{0,80}\b(?i:compiled|built|build|finished|completed)\b.{0,20}\b(?i:successfully|without errors?)\b"), _BUILDING),
+    (re.compile(r".{0,80}\b(?i:compiled|built|build|finished|completed)\b.{0,20}\b(?i:successfully|without errors?)\b"), _BUILDING | {Category.RUNTIME}),
     (re.compile(r"Fail: {3,}0$"), _ALL),
     (re.compile(r"Result: SUCCESS"), _ALL),
     (re.compile(r"test result: ok\."), _ALL),
@@ -36,7 +36,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"OK$"), frozenset({Category.RUNTIME, Category.IMPORT})),
     (re.compile(r".{0,60}(?:exit(?:ed)?(?: with)? (?:code|status):? ?0\b|\bexit(?:ed)?:? 0$|Job succeeded|Finished: SUCCESS|BUILD SUCCESS)"), _ALL),
     (re.compile(r".{0,80}Finished server process \["), frozenset({Category.RUNTIME, Category.IMPORT})),
-    (re.compile(r".{0,80}(?:Application startup complete|The server is fired up and ready to roll)"), _ALL),
+    (re.compile(r".{0,80}(?:Application startup complete|(?:[Tt]he )?server is fired up and ready to roll)"), _ALL),
     (re.compile(r"(?:naming to \S+ done|writing image sha256|exporting layers .*done)"), _ALL),
 )  # fmt: skip
 _MAYBE_SUCCESS = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _SUCCESS))
@@ -52,6 +52,11 @@ _HARD = re.compile(
     r"|ninja: build stopped|(?:-- )?Configuring incomplete|make(?:\[\d+\])?: \*\*\* "
     r"|Error: Process completed with exit code [1-9]|ERROR: Job failed|ERROR: failed to solve|Finished: FAILURE"
     r"|No solution found when resolving|=+ .*\b\d+ (?:failed|error))"
+)
+
+# How a run says at its very end that it ended well; nothing before it can have failed it.
+_ENDED = re.compile(
+    r".{0,60}(?:\bexit(?:ed)?(?: with)?(?: code| status)?:? 0$|Job succeeded$|Finished: SUCCESS$|BUILD SUCCESS(?:FUL)?\b)"
 )
 
 # A counter at its end is no success where the tool says right after it that it stopped: with -k it counts to the end.
@@ -72,7 +77,7 @@ _EXPECTED_BEFORE = re.compile(
     r"|(?:WARNING|WARN|INFO|DEBUG|Warning)\b.{0,400}(?i:error|exception|ignor|fail|unavailable|not available|skip|import|without|unable)"
 )
 _DEALT_WITH = re.compile(
-    r"(?i)(?:\bwill retry\b|\bretrying\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"
+    r"(?i)(?:\bwill retry\b|\bretrying\b(?![-=<>~!])|\b(?:at|on|after) attempt \d|\battempt \d+ (?:succeeded|ok)\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"
     r"|could not be compiled|speedups are not enabled|pure[- ]python|Plain-Python|\bnon-fatal\b|not fatal\b"
     r"|\(ignored\)|removing: _configtest|safely ignore|can be ignored|continuing (?:without|anyway)"
     r"|building without|compiling without|proceeding without|Using (?:the )?python implementation|disabling \S+ support"
@@ -93,6 +98,11 @@ def success_of(line: Line) -> frozenset[Category]:
 def is_hard(line: Line) -> bool:
     """Return whether the line says for good that a step failed."""
     return _HARD.match(line.core) is not None and "cmTC_" not in line.core
+
+
+def is_ended(line: Line) -> bool:
+    """Return whether the line gives success as the end of the whole run."""
+    return _ENDED.match(line.core) is not None
 
 
 def is_counted(line: Line) -> bool:

@@ -17,6 +17,7 @@ SHARE = 0.85
 
 _HEAD = re.compile(
     r"(?P<name>[A-Za-z][\w.@+-]{0,60}(?:\[\d+\])?)(?P<sign>: |\t| ?\| |> )(?=\S|\s)"
+    r"|(?P<pod>[a-z][a-z0-9.]*-[a-z0-9.-]{1,60} [a-z][\w-]{0,40}) "  # pod and container
     r"|\[(?P<bracket>[A-Za-z][\w./@ :+-]{0,80})\]:? "
 )
 # Programs and words that begin their messages in the same form; these say what happened, not where.

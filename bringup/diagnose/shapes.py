@@ -137,6 +137,9 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("terminate", Weight.STRONG, Category.RUNTIME, r"terminate called (?:after throwing|without)"),
     ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
     ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|Watchdog caught collective operation timeout|watchdog got stuck|The client socket has (?:timed out|failed)|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
+    ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./ -]{1,200}: )?(?:(?:line|Zeile|ligne|línea|linea|行|строка) ?\d+ ?[:：] ?)?[\w./+-]{1,200} ?[:：] ?(?:\w{1,20} )?(?:nicht gefunden|introuvable|non trouvée?|no encontrad[oa]|no se encontró|未找到命令|未找到|找不到命令|コマンドが見つかりません|não encontrado|не найдена?)\.?$"),
+    ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./-]{1,200}: \w{4,8} \d+: )?(?:\S{0,100}/)?(?:cp|mv|cat|install|ln|tar|ba?sh|source|cd|chmod|mkdir|patch|sed|python[\d.]*|env) ?[:：] ?.{1,300}(?:Datei oder Verzeichnis nicht gefunden|Aucun fichier ou dossier de ce (?:type|nom)|No existe el (?:fichero|archivo) o el directorio|没有那个文件或目录|そのようなファイルやディレクトリはありません|Нет такого файла или каталога)\.?$"),
+    ("git", Weight.STRONG, Category.INSTALL, r"(?:Schwerwiegend|[Ff]atal |致命错误|致命的エラー) ?[:：] ?.{0,200}(?:[Rr]epository|[Dd]épôt|repositorio|仓库|リポジトリ|Verzweigung|branche|unterst)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:\S{0,200}/)?env: .{1,200}: (?:No such file|[Pp]ermission denied)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"[\w./-]{1,200}: (?:line )?\d+: (?:.{0,80}: not found$|[Ss]yntax error)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./ -]{1,200}: )?(?:line \d+: |\d+: )?[\w./+:-]{1,200}: (?:command not found|not found|[Pp]ermission denied|cannot execute|Exec format error|unbound variable|Kommando nicht gefunden|commande introuvable)"),
@@ -145,11 +148,12 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("git", Weight.LIGHT, Category.INSTALL, r"fatal: (?:not a git repository|No names found|[Nn]o tag|detected dubious|unsafe repository|No annotated tags)"),
     ("git", Weight.STRONG, Category.INSTALL, r"(?:\S+@\S+: Permission denied \(|Host key verification failed)"),
     ("git", Weight.VAGUE, Category.INSTALL, r"fatal: the remote end hung up unexpectedly|(?:error: external filter|warning: Clone succeeded)"),
-    ("git", Weight.STRONG, Category.INSTALL, r"(?:fatal|error): (?:unable to access|'[^']{1,300}' does not appear|Could not read from remote|Remote branch|repository|not a git|could not read|remote|couldn't find|pathspec|patch failed|patch does not apply|clone of|reference is not|destination path|early EOF|unsafe|detected dubious|corrupt|invalid path|bad object|.{0,100}did not match any)"),
+    ("git", Weight.STRONG, Category.INSTALL, r"(?:fatal|error): (?:unable to access|'[^']{1,300}' does not appear|Could not read from remote|Remote branch|repository|not a git|could not read|remote|couldn't find|Your local changes|pathspec|patch failed|patch does not apply|clone of|reference is not|destination path|early EOF|unsafe|detected dubious|corrupt|invalid path|bad object|.{0,100}did not match any)"),
     ("download", Weight.GENERAL, Category.INSTALL, r"(?:curl: \(\d+\)|wget: (?:unable|.*error)|ERROR 4\d\d:|ERROR 5\d\d:|Failed to fetch)"),
     ("disk", Weight.GENERAL, Category.RUNTIME, r".{0,600}(?:No space left on device|Disk quota exceeded|Read-only file system)"),
     ("network", Weight.GENERAL, Category.INSTALL, r".{0,400}(?:Temporary failure in name resolution|Could not resolve host|Name or service not known|Network is unreachable|CERTIFICATE_VERIFY_FAILED|Connection refused|Connection timed out|No route to host)"),
     ("patch", Weight.GENERAL, Category.INSTALL, r"(?:Hunk #\d+ FAILED|\d+ out of \d+ hunks? (?:FAILED|failed)|Patch failed at |patch: \*\*\*\* )"),
+    ("archive", Weight.GENERAL, Category.INSTALL, r"\S{1,300}\.(?:tar|gz|tgz|xz|bz2|zst|zip|whl|deb|run|bin|so|safetensors)\S{0,40}: FAILED(?: open or read)?$"),
     ("archive", Weight.GENERAL, Category.INSTALL, r"(?:(?:tar|gzip|bzip2|xz|unzip|zstd|cpio)(?:: [^:]{1,200})?: (?:.{0,100}(?:not in gzip format|Unexpected end|unexpected end|[Cc]annot|[Ee]rror |corrupt|End-of-central|not found|File format)))"),
     ("docker", Weight.GENERAL, Category.LAUNCH, r"(?:docker: )?(?:Error response from daemon|unable to prepare context:|[Cc]annot connect to the Docker daemon)|nvidia-container-cli: "),
     ("rustc", Weight.STRONG, Category.COMPILE, r"error: environment variable `"),
@@ -174,7 +178,23 @@ TRIGGERS: tuple[str, ...] = (
     "curl: (", "watchdog ", "xid (", "not in gzip", "unexpected end", "unbound var", "fehler", "erreur", ".pyx:",
 )  # fmt: skip
 # The same in other scripts; looked for only where a log is not plain ASCII.
-FOREIGN_TRIGGERS: tuple[str, ...] = ("错误", "錯誤", "エラー", "오류", "ошибка", "błąd")
+FOREIGN_TRIGGERS: tuple[str, ...] = (
+    "ld\u00a0:",
+    "getötet",
+    "schwerwiegend",
+    "introuvable",
+    "aucun fichier",
+    "nicht gefunden",
+    "no existe el",
+    "没有那个",
+    "已杀死",
+    "错误",
+    "錯誤",
+    "エラー",
+    "오류",
+    "ошибка",
+    "błąd",
+)
 
 
 def classify(core: str) -> Shape | None:

@@ -109,6 +109,7 @@ def _cleaned(raw: bytes, learned: re.Pattern[str] | None) -> Line:
     if found:
         level = next((group for group in found.groups() if group), "E")[0].upper()
         body = body[found.end() :]
+    body = body.replace("\xa0", " ").replace("\u202f", " ")  # what French sets before a colon
     core = body[_DECORATION.match(body).end() :].rstrip()  # type: ignore[union-attr]  # matches the empty string
     return Line(line.rstrip(), body.rstrip(), core, stream, level)
 

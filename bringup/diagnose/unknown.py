@@ -34,6 +34,7 @@ _JIT = re.compile(
 )
 
 _PIP_FRAME = re.compile(r'File "[^"]{1,300}/pip/_(?:internal|vendor)/')
+_STEP = re.compile(r"\[\d+/\d+\] |ninja: ")
 _MAKING = re.compile(r"(?m)^(?:g?make(?:\[\d+\])?: \*\*\* \[|FAILED: |ninja: build stopped)")
 _BACKEND = re.compile(r"The build backend returned|Call to `\w|Build backend failed")
 _RESOLVER = re.compile(r"Because |conflicting dependencies|ResolutionImpossible|Cannot install ")
@@ -183,6 +184,8 @@ def _agreed(category: Category, advice: Advice, hit: Hit) -> Category:
         return Category.INSTALL
     if advice.category in (Category.RUNTIME, Category.LAUNCH) and category in (Category.CAPTURE, Category.JIT):
         return category
+    if advice.category in _LATE and _is_of_build_step(hit):
+        return Category.COMPILE
     return advice.category or category
 
 
@@ -190,6 +193,8 @@ def _category(item: Scored, hit: Hit) -> Category:
     around = "\n".join(line.core for line in (*hit.before[-40:], *hit.after[:60]))
     if _is_in_pip(hit) and item.category in _LATE:
         return Category.INSTALL
+    if item.category in _LATE and _is_of_build_step(hit):
+        return Category.COMPILE
     if item.category is Category.IMPORT:
         return item.category
     if item.found and item.found.kind == "wrapper" and _PIP.search(around):
@@ -203,6 +208,13 @@ def _category(item: Scored, hit: Hit) -> Category:
     if item.category is Category.RUNTIME and (_PIP.search(around) or _of_backend(hit)):
         return Category.INSTALL
     return item.category
+
+
+def _is_of_build_step(hit: Hit) -> bool:
+    """Return whether a command of ninja's that failed wrote the line: it stands right below `FAILED:`."""
+    rows = hit.before[-6:]
+    failed = [at for at, row in enumerate(rows) if row.core.startswith("FAILED: ")]
+    return bool(failed) and not any(_STEP.match(row.core) for row in rows[failed[-1] + 1 :])
 
 
 def _of_backend(hit: Hit) -> bool:
