@@ -103,6 +103,10 @@ def store_restore(results: dict[str, Any]) -> list[str]:
         cells.append(["bringup, install steps alone", f"{seconds:.2f}", f"{seconds / base:.2f}x"])
         lines += [f"The whole stack `{stack['stack']}`, {stack['files']} files, into a fresh environment:", ""]
         lines += rows(["tool", "seconds", "to uv"], cells)
+        lines += [
+            "Most of that is the kernel making links: uv makes them on all cores, we on little more than one.",
+            "",
+        ]
     return lines
 
 
