@@ -104,7 +104,7 @@ def store_restore(results: dict[str, Any]) -> list[str]:
         lines += [f"The whole stack `{stack['stack']}`, {stack['files']} files, into a fresh environment:", ""]
         lines += rows(["tool", "seconds", "to uv"], cells)
         lines += [
-            "Most of that is the kernel making links: uv makes them on all cores, we on little more than one.",
+            "Most of that is the kernel making links: uv uses all cores for it, we little more than one.",
             "",
         ]
     return lines
