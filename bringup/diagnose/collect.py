@@ -141,7 +141,7 @@ class Collector:
     def _fresh(self, hit: Hit) -> bool:
         if hit.line.core.startswith("Traceback"):
             return True
-        key = re.sub(r"\d+", "0", hit.line.core[:200])
+        key = re.sub(r"(?<!error: )\d+", "0", hit.line.core[:200])  # the status of a download makes a difference
         self._alike[key] = self._alike.get(key, 0) + 1 if len(self._alike) < 20000 or key in self._alike else ALIKE
         return self._alike[key] <= ALIKE
 

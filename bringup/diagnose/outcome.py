@@ -36,6 +36,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"OK$"), frozenset({Category.RUNTIME, Category.IMPORT})),
     (re.compile(r".{0,60}(?:exit(?:ed)?(?: with)? (?:code|status):? ?0\b|\bexit(?:ed)?:? 0$|Job succeeded|Finished: SUCCESS|BUILD SUCCESS)"), _ALL),
     (re.compile(r".{0,80}Finished server process \["), frozenset({Category.RUNTIME, Category.IMPORT})),
+    (re.compile(r".{0,40}\b[Ss]erver (?:has )?(?:stopped|shut down)(?: cleanly| gracefully)?\.?$"), frozenset({Category.RUNTIME, Category.IMPORT})),
     (re.compile(r".{0,80}(?:Application startup complete|(?:[Tt]he )?server is fired up and ready to roll)"), _ALL),
     (re.compile(r"(?:naming to \S+ done|writing image sha256|exporting layers .*done)"), _ALL),
 )  # fmt: skip

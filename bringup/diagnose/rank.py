@@ -36,6 +36,9 @@ _LOOKUP = re.compile(r"(?:KeyError|AttributeError|IndexError|StopIteration|Looku
 
 _NO_FILE = re.compile(r"couldn't connect to|Can't load the \w+ |find the requested files|and we cannot find")
 
+_INFO = re.compile(r"\[?(?:INFO|DEBUG)\b")
+_TEST = re.compile(r"(?:FAIL|ERROR): \w+ \(")
+
 
 @dataclass(slots=True)
 class Scored:
@@ -122,10 +125,17 @@ def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate]]:
     for found in sorted(evidence.candidates, key=lambda item: (item.hit.no, item.no)):
         if any(_contains(other, found) for other in blocks[-40:]):
             continue
+        if blocks and _is_retry(blocks[-1], found):
+            alive = [item for item in alive if item is not blocks[-1]]
         blocks.append(found)
         if not evidence.undone(found.no, found.category):
             (dealt_with if is_harmless(found) else alive).append(found)
     return alive, dealt_with
+
+
+def _is_retry(before: Candidate, found: Candidate) -> bool:
+    """Return whether a download was tried once more right after; the last answer is why it was given up."""
+    return before.kind == found.kind == "download" and found.no - before.no <= FEW
 
 
 def _contains(block: Candidate, found: Candidate) -> bool:
@@ -140,11 +150,28 @@ def _score(found: Candidate, index: int) -> Scored:
 def _went_on(scored: list[Scored], lines: int) -> None:
     """Demote tracebacks that a program logged and survived, where a later one is the end of it."""
     traces = [item for item in scored if item.found and item.found.kind == "traceback"]
+    if any(item.found and _of_test(item.found) for item in traces):
+        for item in traces:
+            item.score -= 0 if item.found and _of_test(item.found) else WENT_ON
     if not traces or lines - traces[-1].no > THE_END:
         return
+    if len(traces) > 1 and lines - traces[-1].no <= FEW:
+        for item in traces[:-1]:
+            item.score -= WENT_ON if item.found and _survived(item.found) else 0
     for item in traces[:-1]:
         if item.found and lines - item.found.end > GOES_ON and _ordinary(item.found):
             item.score -= WENT_ON
+
+
+def _survived(found: Candidate) -> bool:
+    """Return whether the process logged on as usual after a traceback that it had logged itself."""
+    rows = found.hit.after[found.no - found.hit.no + 1 :][:4]
+    return any(line.level in ("I", "D") or _INFO.match(line.core) for line in rows)
+
+
+def _of_test(found: Candidate) -> bool:
+    """Return whether a test runner shows the traceback as that of a test that failed."""
+    return any(_TEST.match(line.core) for line in found.hit.before[-3:])
 
 
 def _ordinary(found: Candidate) -> bool:

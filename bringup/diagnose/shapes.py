@@ -78,6 +78,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("wrapper", Weight.WRAPPER, Category.CONFIGURE, r"(?:CMake configuration failed|\*\*\* CMake (?:configuration|build) failed|See also \"|make: Leaving|Configuring incomplete)"),
     ("wrapper", Weight.WRAPPER, Category.RUNTIME, r"(?:ERROR: process \"|ERROR: failed to solve|failed to solve: process|Error: Process completed with exit code|ERROR: Job failed|Finished: FAILURE|Command exited with non-zero status|error: Recipe `|make: Leaving|The command .{1,300} returned a non-zero code)"),
     ("wrapper", Weight.WRAPPER, Category.RUNTIME, r"(?:[\w.]*ChildFailedError|.{0,40}\bprocess(?:es)? .{0,80}(?:exitcode|exit code)\s*: ?1\b|torch\.distributed\.elastic\.multiprocessing\.errors)"),
+    ("test", Weight.GENERAL, Category.RUNTIME, r"\d+/\d+ Test +#\d+: .{0,200}\*\*\*(?:Failed|Exception|Timeout)"),
     ("wrapper", Weight.WRAPPER, Category.RUNTIME, r"(?:FAILED \S+::|=+ .*\b\d+ failed|ERROR \S+\.py|srun: error: .{0,80}Exited with exit code 1\b)"),
     # --- compilers
     ("gcc", Weight.STRONG, Category.COMPILE, rf"(?:In file .{{0,10}} )?(?:[^\s:][^:]{{0,600}}:\d+(?::\d+)?|<[\w -]{{1,40}}>): ?{_ERROR} ?[:：]"),

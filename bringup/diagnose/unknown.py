@@ -203,11 +203,18 @@ def _category(item: Scored, hit: Hit) -> Category:
         return Category.COMPILE
     if _CAPTURE.search(around) and item.category is Category.RUNTIME:
         return Category.CAPTURE
-    if _JIT.search(around) and item.category in (Category.RUNTIME, Category.COMPILE, Category.LINK):
+    if item.category in (Category.RUNTIME, Category.COMPILE, Category.LINK) and _JIT.search(_inside(item, hit, around)):
         return Category.JIT
     if item.category is Category.RUNTIME and (_PIP.search(around) or _of_backend(hit)):
         return Category.INSTALL
     return item.category
+
+
+def _inside(item: Scored, hit: Hit, around: str) -> str:
+    """Return the frames of a traceback, which say what it was doing; of other errors the lines around them."""
+    if item.found is None or item.found.kind != "traceback":
+        return around
+    return "\n".join(line.core for line in hit.after[: max(0, item.no - hit.no) + 60])
 
 
 def _is_of_build_step(hit: Hit) -> bool:
