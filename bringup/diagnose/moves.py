@@ -99,7 +99,7 @@ def built(rows: Sequence[str], knowledge: Knowledge) -> list[str]:
     provider = Supply(knowledge.providers).find(Kind.BUILT, name)
     texts = []
     if provider:
-        offers = "; ".join(_offers(Kind.BUILT, provider))
+        offers = "; ".join(offer for offer in _offers(Kind.BUILT, provider) if offer != f"pip install {name}")
         needs = f"{name} is built from source here, and needs {provider.name}"
         texts.append("; ".join(filter(None, (f"{needs}: {offers}" if offers else "", provider.note))))
     texts.append(
@@ -149,7 +149,9 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 def _offers(kind: Kind, provider: Provider) -> Iterator[str]:
     """Yield how the package can be installed, what fits the kind of name first."""
     deb = {Kind.SHARED: provider.runtime, Kind.PROGRAM: provider.tool}.get(kind) or provider.apt
-    python = f"pip install {provider.pip}" if provider.pip else ""
+    for_python = kind in (Kind.MODULE, Kind.OBJECT, Kind.PROGRAM, Kind.BUILT)
+    only_module = bool(provider.modules and provider.apt) and not provider.devel
+    python = f"pip install {provider.pip}" if provider.pip and (for_python or not only_module) else ""
     debian = "" if not deb else deb if deb.startswith("the ") else f"apt-get install {deb}"
     both = [python, debian] if kind in (Kind.MODULE, Kind.OBJECT) else [debian, python]
     if kind is Kind.MODULE and python:

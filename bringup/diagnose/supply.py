@@ -31,6 +31,8 @@ class Supply:
         if kind is Kind.OBJECT:
             return next((item for item in self._providers if _fits(item.objects, name)), None)
         wanted, names = _plain_name(kind, name), _NAMES[kind]
+        if kind is Kind.SHARED and wanted[-1:].isdigit():  # libhdf5.so has its digit from the name, libLLVM-14.so not
+            return self.find(Kind.LIBRARY, wanted) or self.find(Kind.LIBRARY, wanted.rstrip("-.0123456789"))
         best: tuple[int, Provider] | None = None
         for item in self._providers:
             for pattern in getattr(item, names):
@@ -65,7 +67,7 @@ _NAMES = {
 
 def _plain_name(kind: Kind, name: str) -> str:
     if kind is Kind.SHARED:
-        return re.sub(r"^lib|[-.]?\d*\.so[.\d]*$", "", name.rpartition("/")[2])
+        return re.sub(r"^lib|\.so[.\d]*$", "", name.rpartition("/")[2])
     if kind is Kind.BUILT:
         return re.sub(r"[-_.]+", "-", name).lower()
     if kind is Kind.CMAKE:

@@ -138,6 +138,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         apt: Debian packages to compile against it.
         runtime: what brings the shared library.
         pip: distributions on PyPI.
+        devel: whether those of `pip` have headers and libraries too, where Debian has them as well.
         conda: packages of conda-forge.
         tool: Debian packages that have the programs.
         link: what to link with.
@@ -157,6 +158,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     apt: str = ""
     runtime: str = ""
     pip: str = ""
+    devel: bool = False
     conda: str = ""
     tool: str = ""
     link: str = ""

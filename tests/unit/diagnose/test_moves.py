@@ -60,6 +60,7 @@ FOUND = {
     (Kind.LIBRARY, "boost_filesystem"): "Boost",
     (Kind.SHARED, "libcudnn.so.9"): "cuDNN",
     (Kind.SHARED, "/usr/lib/libnuma.so.1"): "libnuma",
+    (Kind.SHARED, "libhdf5.so.103"): "HDF5",
     (Kind.SYMBOL, "_ZN3c105ErrorC2ENS_14SourceLocationESs"): "PyTorch",
     (Kind.SYMBOL, "cuMemAlloc_v2"): "CUDA driver library",
     (Kind.SYMBOL, "cudnnCreate"): "cuDNN",
@@ -127,6 +128,47 @@ def test_the_next_move_names_what_helps(line: str, knowledge: Knowledge):
     answer = look(knowledge, line + "\n")
     assert answer.findings[0].id is None
     assert LEADS[line] in "\n".join(answer.findings[0].fix)
+
+
+def test_a_python_package_is_offered_only_where_it_has_the_headers(knowledge: Knowledge):
+    missing = "a.cpp:1:10: fatal error: {}: No such file or directory\n"
+    assert "pip install zstandard" not in "\n".join(look(knowledge, missing.format("zstd.h")).findings[0].fix)
+    assert "pip install nvidia-nccl-cu12" in "\n".join(look(knowledge, missing.format("nccl.h")).findings[0].fix)
+
+
+PREFIXED = """\
+server-0 engine Traceback (most recent call last):
+server-0 engine   File "x.py", line 1, in f
+server-0 engine     g()
+server-0 engine ValueError: no group
+"""
+SURVIVED = """\
+2026-01-01 10:00:00,001 ERROR request failed
+Traceback (most recent call last):
+  File "srv.py", line 6, in get
+    raise KeyError("max_tokens")
+KeyError: 'max_tokens'
+2026-01-01 10:00:00,002 INFO "GET /ok" 200
+Traceback (most recent call last):
+  File "srv.py", line 16, in <module>
+    run()
+RuntimeError: the pool is gone
+"""
+
+
+def test_pod_and_container_before_each_line(knowledge: Knowledge):
+    assert look(knowledge, PREFIXED).findings[0].line.endswith("ValueError: no group")
+
+
+def test_the_traceback_that_ended_a_server_and_not_the_one_it_survived(knowledge: Knowledge):
+    assert look(knowledge, SURVIVED).findings[0].line == "RuntimeError: the pool is gone"
+
+
+@pytest.mark.parametrize("end", ["exit 0", "Finished: SUCCESS"])
+def test_a_run_that_ended_well_had_no_failure(end: str, knowledge: Knowledge):
+    text = "CMake Error at x:1 (find_package):\n  Could NOT find NCCL (missing: NCCL_LIB)\n\n-- Configuring incomplete, errors occurred!\n"
+    assert look(knowledge, text + "built without it\n" + end + "\n").findings == ()
+    assert look(knowledge, text + "built without it\nexit 1\n").findings != ()
 
 
 def test_at_most_three_sentences_and_each_provider_once(knowledge: Knowledge):
