@@ -283,6 +283,7 @@ def test_other_content_at_the_same_path_is_configured_afresh(tree: Tree):
     list(refresh_stale(tree.package, copy, tree.env, tree.ctx))  # leaves its stamp
     cache = copy / "build/CMakeCache.txt"
     cache.write_text(f"CMAKE_CXX_COMPILER:FILEPATH={tree.bin / 'g++'}\n")
+    (copy / "build/build.ninja").touch()  # CMake came to its end
     assert list(refresh_stale(tree.package, copy, tree.env, tree.ctx)) == []
     gcc = replace(tree.ctx.tools.gcc, identity="0" * 64)
     ctx = replace(tree.ctx, tools=replace(tree.ctx.tools, gcc=gcc))
