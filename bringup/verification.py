@@ -13,6 +13,7 @@ from bringup.config.catalogue import Catalogue, load_catalogue
 from bringup.config.near import nearest
 from bringup.engine import take_ready_tools
 from bringup.errors import BringupError, InstallError, UsageError, VerifyError
+from bringup.formats.distribution_name import plain
 from bringup.formats.wheel import WheelName
 from bringup.model.plan import Decision, Phase, Request, Step
 from bringup.model.verify import Level, LevelName, Status, level_from_checks
@@ -23,7 +24,6 @@ from bringup.session import Session, open_session
 from bringup.system.fs import read_json
 from bringup.system.layout import Layout, Settings
 from bringup.system.runlock import run_lock
-from bringup.verify.conflicts import plain
 from bringup.verify.levels import prompt_file
 from bringup.verify.native_code import NativeCode
 from bringup.verify.static import check_wheel_static

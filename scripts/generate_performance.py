@@ -12,7 +12,7 @@ from typing import Any
 
 from performance_chart import chart
 from performance_levels import SECTIONS as LEVELS
-from performance_levels import machine
+from performance_levels import node
 from performance_reuse import SECTIONS
 from performance_source import table as from_source
 
@@ -35,8 +35,10 @@ def results_of(name: str) -> dict[str, Any] | None:
 
 def head(document: dict[str, Any], title: str) -> list[str]:
     """Return heading, machine and command of a result."""
-    machine = ", ".join(f"{key} {value}" for key, value in document["machine"].items() if key != "note")
-    return [f"## {title}", "", f"{document['date']}; {machine}.", "", f"    {document['command']}", ""]
+    found = document["machine"]
+    plain = ", ".join(f"{key} {value}" for key, value in found.items() if key != "note")
+    machine = node(found) if "gpus" in found else plain
+    return [f"## {title}", "", f"{document['date'][:10]}; {machine}.", "", f"    {document['command']}", ""]
 
 
 def main_job() -> list[str]:
@@ -160,8 +162,7 @@ def page() -> str:
     for name, (title, section_of) in LEVELS.items():
         if (RESULTS / f"{name}.json").is_file():
             document = read(name)
-            when = f"{document['date'][:10]}; {machine(document['machine'])}."
-            lines += [f"## {title}", "", when, "", f"    {document['command']}", "", *section_of(document)]
+            lines += [*head(document, title), *section_of(document)]
     for name, section in sections:
         if (RESULTS / f"{name}.json").is_file():
             lines += section()

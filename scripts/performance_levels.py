@@ -12,10 +12,11 @@ TOLD = (
 TOLD_OF_TWO = ("sglang.graph.tokens", "sglang.graph-equals-eager", "sglang.tp2-equals-tp1")
 
 
-def machine(found: dict[str, Any]) -> str:
-    """Return the machine of a result file in one sentence."""
-    gpus = found.get("gpus") or []
-    named = [f"{one['name']}, driver {one['driver_version']}" if isinstance(one, dict) else one for one in gpus]
+def node(found: dict[str, Any]) -> str:
+    """Return the machine of a result file, by its GPUs and its note."""
+    named = [
+        f"{one['name']}, driver {one['driver_version']}" if isinstance(one, dict) else one for one in found["gpus"]
+    ]
     return "; ".join([*named, found.get("note", "")]).rstrip("; ")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bringup.errors import ConfigError, StorageError
+from bringup.formats.distribution_name import plain
 
 SCHEMA = "1"
 MAX_SHOWN = 20
@@ -226,7 +227,7 @@ def _pins(lines: list[str], problems: list[str]) -> Iterator[tuple[int, Pin]]:
         if start:
             if draft:
                 yield _close(draft, problems)
-            name = _plain(start["name"])
+            name = plain(start["name"])
             marker = start["marker"] or ""
             draft = _Draft(number=number, name=name, version=start["version"], marker=marker, open=bool(start["more"]))
         elif draft is None or not _continue(draft, line):
@@ -245,7 +246,7 @@ def _continue(draft: _Draft, line: str) -> bool:
     via = _VIA.fullmatch(line)
     if via and not draft.open:
         if via["name"]:
-            draft.via.append(via["name"] if via["name"].startswith("-") else _plain(via["name"]))
+            draft.via.append(via["name"] if via["name"].startswith("-") else plain(via["name"]))
         return True
     return False
 
@@ -264,16 +265,11 @@ def _invert(pins: Mapping[str, Pin]) -> dict[str, tuple[str, ...]]:
     return {parent: tuple(names) for parent, names in children.items()}
 
 
-def _plain(name: str) -> str:
-    """Return a name in its normal form (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def _name_of(text: str) -> str:
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - see `needed_by`
 
     try:
-        return _plain(Requirement(text).name)
+        return plain(Requirement(text).name)
     except InvalidRequirement as exc:
         msg = f"{text!r} is not a requirement: {exc}"
         raise ConfigError(msg) from exc

@@ -63,8 +63,9 @@ def unknown(
     category = _category(item, hit)
     rows = rows_after(hit, item.no, ROWS)
     chosen = _advice(line, rows, hit, category, knowledge)
-    values = {**DEFAULTS, "packages": _packages(hit, item.no), **facts}
-    said = _named(line, rows, hit, item.no, knowledge)
+    packages = _packages(hit, item.no)
+    values = {**DEFAULTS, "packages": " ".join(packages) or NOBODY, **facts}
+    said = _named(line, rows, hit, item.no, packages[:1], knowledge)
     if chosen is None:
         return Finding(
             id=None,
@@ -95,11 +96,11 @@ def unknown(
     )
 
 
-def _named(line: Line, rows: list[Line], hit: Hit, no: int, knowledge: Knowledge) -> list[str]:
-    """Return what follows from the names in the line and below it."""
+def _named(line: Line, rows: list[Line], hit: Hit, no: int, caller: Sequence[str], knowledge: Knowledge) -> list[str]:
+    """Return what follows from the names in the line and below it; `caller` has the innermost package, if any."""
     around = [row.core for row in (*hit.before, *hit.after[:40])]
     above = [row.core for row in (*hit.before, *hit.after[: max(0, no - hit.no)])]
-    named = moves(line.core, [row.core for row in rows], above, around, _caller(hit, no), knowledge)
+    named = moves(line.core, [row.core for row in rows], above, around, "".join(caller), knowledge)
     return [*_conflicts(line, hit, no), *named]
 
 
@@ -145,18 +146,13 @@ def _conflicts(line: Line, hit: Hit, no: int) -> list[str]:
     return conflicts(line.core, [row.core for row in rows_after(hit, no, FAR)])
 
 
-def _caller(hit: Hit, no: int) -> str:
-    found = _packages(hit, no).partition(" ")[0]
-    return "" if found == NOBODY else found
-
-
-def _packages(hit: Hit, no: int) -> str:
+def _packages(hit: Hit, no: int) -> list[str]:
     """Return the packages whose code the traceback above the root line shows, the innermost first."""
     count = max(0, no - hit.no)
     rows = hit.after[:count] if count else hit.before
     names = [found[1] for row in reversed(rows) if (found := _FRAME.search(row.core))]
     known = [name for name in dict.fromkeys(names) if name not in ("pip", "setuptools", "pkg_resources", "torch")]
-    return " ".join((known or list(dict.fromkeys(names)))[:PACKAGES]) or NOBODY
+    return (known or list(dict.fromkeys(names)))[:PACKAGES]
 
 
 def _groups(found: re.Match[str]) -> dict[str, str]:

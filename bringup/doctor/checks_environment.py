@@ -13,8 +13,8 @@ from bringup.doctor.facts import Facts, Site
 from bringup.doctor.model import Verdict, bad, good, skip
 from bringup.doctor.registry import CheckFunction, check, listed
 from bringup.doctor.rules import BadCombination, rules
+from bringup.formats.distribution_name import plain
 from bringup.toolchain.python import apt_command
-from bringup.verify.conflicts import plain
 
 KERNELS = ("sgl-kernel", "sglang-kernel")
 

@@ -11,6 +11,7 @@ from bringup.doctor.facts import Question, Site
 from bringup.doctor.places import Places
 from bringup.doctor.rules import rules
 from bringup.errors import BringupError
+from bringup.formats.distribution_name import plain
 from bringup.formats.elf import Elf, ElfError
 from bringup.formats.fatbin import DeviceCode, describe, device_code
 from bringup.model.source import GitSource
@@ -19,7 +20,6 @@ from bringup.system.environ import base_environment
 from bringup.system.git import probe
 from bringup.system.gitcommand import GitAccess
 from bringup.system.pypi import look_up
-from bringup.verify.conflicts import plain
 from bringup.verify.installed import package_libraries, read_libraries, system_dirs
 from bringup.verify.linkage import check_abi, check_libraries, torch_exports
 from bringup.verify.native_code import matches, shorten

@@ -13,8 +13,9 @@ from bringup.doctor.facts import Question, Site
 from bringup.doctor.places import Places
 from bringup.doctor.rules import rules
 from bringup.errors import BringupError, UsageError
+from bringup.formats.distribution_name import plain
 from bringup.formats.record import parse_record
-from bringup.verify.conflicts import find_conflicts, plain
+from bringup.verify.conflicts import find_conflicts
 
 _FLOOR = re.compile(r"""assert_pkg_version\(\s*["']([\w.-]+)["'],\s*["']([^"']+)["']""")
 _FIELD = re.compile(r"^__version__\s*=\s*['\"]([^'\"]+)['\"]|^cuda(?::[^=]*)?\s*=\s*['\"]([^'\"]+)['\"]", re.MULTILINE)

@@ -24,6 +24,7 @@ from bringup.context import Context, Outcome
 from bringup.entry import Lookup
 from bringup.errors import BringupError, BuildError, VerifyError
 from bringup.formats.archive import ArchiveError
+from bringup.formats.distribution_name import plain
 from bringup.formats.interface import wheel_interface
 from bringup.formats.wheel import WheelName, check_wheel, pack_wheel
 from bringup.model.plan import Package, Step
@@ -206,12 +207,12 @@ def built_for(package: Package, ctx: Context) -> Path:
 def _check(package: Package, wheels: list[Path], step: Step, ctx: Context) -> None:
     """Fail on what is not the promised wheels: none, another name or version, a RECORD that does not fit."""
     log = str(ctx.layout.log(step.id))
-    wanted = {_plain(package.distribution), *(_plain(name) for name in package.recipe.extra_distributions)}
-    found = {_plain(WheelName.parse(wheel.name).distribution): wheel for wheel in wheels}
+    wanted = {plain(package.distribution), *(plain(name) for name in package.recipe.extra_distributions)}
+    found = {plain(WheelName.parse(wheel.name).distribution): wheel for wheel in wheels}
     if set(found) != wanted:
         msg = f"{package.name}: the build gave {sorted(found) or 'no wheel'} and the recipe promises {sorted(wanted)}"
         raise BuildError(msg, log=log)
-    own = Version(WheelName.parse(found[_plain(package.distribution)].name).version)
+    own = Version(WheelName.parse(found[plain(package.distribution)].name).version)
     if own.public != str(Version(package.version)):
         msg = f"{package.name}: the wheel's version is {own} and the recipe's is {package.version}"
         hint = "a git tree without tags gives such versions: set the version in the recipe's [build.env]"
@@ -220,10 +221,6 @@ def _check(package: Package, wheels: list[Path], step: Step, ctx: Context) -> No
         problems = check_wheel(wheel)
         if problems:
             raise BuildError(f"{wheel.name}: {'; '.join(str(problem) for problem in problems[:5])}", log=log)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _explain(exc: BringupError, package: Package, jobs: int) -> BringupError:

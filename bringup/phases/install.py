@@ -46,20 +46,21 @@ def requirements(step: Step, ctx: Context) -> Outcome:
     theirs = pins_of_node(ctx)
     pins = [pin for pin in pins_to_install(ctx) if pin.name not in theirs]
     reused = all(one.decision is Decision.REUSE for one in ctx.plan.steps if one.phase is Phase.BUILD)
-    kept = _kept(ctx)
+    ours = _wheels_text(ctx) if reused else ""
+    kept = _kept(ctx, ours)
     note = f"{len(pins)} distributions"
-    if reused and kept is not None and restore(kept, place):
+    if kept is not None and restore(kept, place):
         note += " and our wheels, linked from the cache"
     else:
-        _install(step, ctx, place, pins, reused=reused)
+        _install(step, ctx, place, pins, ours)
     if theirs:
         note += f"; {use_node_torch(step, ctx, place)}"
     write_atomic(mark, step.fingerprint + "\n")
     return Outcome(note=note, outputs=(mark,))
 
 
-def _install(step: Step, ctx: Context, place: Path, pins: list[Pin], *, reused: bool) -> None:
-    """Make an environment with pinned distributions, and with our wheels if all of them are there."""
+def _install(step: Step, ctx: Context, place: Path, pins: list[Pin], ours: str) -> None:
+    """Make an environment with pinned distributions and `ours`, our wheels as requirements."""
     assert ctx.tools.python is not None
     ctx.uv(
         "venv", "--quiet", "--prompt", ctx.plan.target.id, "--python", ctx.tools.python.executable, place,
@@ -69,7 +70,7 @@ def _install(step: Step, ctx: Context, place: Path, pins: list[Pin], *, reused: 
         return
     file, restored = place / "requirements.txt", place / "wheels.txt"
     write_atomic(file, ctx.lock.text(pins) if ctx.lock else "", durable=False)
-    write_atomic(restored, _wheels_text(ctx) if reused else "", durable=False)
+    write_atomic(restored, ours, durable=False)
     ctx.uv(
         "pip", "install", "--quiet", "--python", place / "bin/python", "--no-deps", "--require-hashes",
         "-r", file, "-r", restored,
@@ -77,18 +78,17 @@ def _install(step: Step, ctx: Context, place: Path, pins: list[Pin], *, reused: 
     )  # fmt: skip
 
 
-def _kept(ctx: Context) -> Path | None:
-    """Return where an environment with exactly these pins and wheels of ours is or would be kept; None if it is not.
+def _kept(ctx: Context, ours: str) -> Path | None:
+    """Return where an environment with the pins and `ours`, all our wheels, is or would be kept; None if it is not.
 
     An installed bundle is one environment. What lies beside it stays small.
     """
-    if ctx.frozen is not None or ctx.tools.python is None:
+    if ctx.frozen is not None or ctx.tools.python is None or not ours:
         return None
     python = ctx.tools.python
     pins = ctx.lock.text(pins_to_install(ctx)) if ctx.lock else ""
-    wheels = _wheels_text(ctx)
-    parts = (ctx.plan.target.id, str(python.executable), str(python.version), pins, wheels)
-    return ctx.layout.cache / "environments" / key_of(parts) if wheels else None
+    parts = (ctx.plan.target.id, str(python.executable), str(python.version), pins, ours)
+    return ctx.layout.cache / "environments" / key_of(parts)
 
 
 def use_node_torch(step: Step, ctx: Context, place: Path) -> str:
@@ -132,7 +132,7 @@ def environment(step: Step, ctx: Context) -> Outcome:
         wheels.append(harvest)
     site = site_packages(place)
     install_wheels(step, ctx, place, wheels)
-    kept = None if harvest else _kept(ctx)
+    kept = None if harvest else _kept(ctx, _wheels_text(ctx))
     if kept is not None and not kept.is_dir():
         keep(place, kept, without={REQUIREMENTS})
     if ctx.tools.gcc:

@@ -13,10 +13,10 @@ from bringup.diagnose.model import Diagnosis
 from bringup.diagnose.text import printable
 from bringup.doctor.facts import Facts
 from bringup.doctor.model import DoctorReport, Status
+from bringup.formats.distribution_name import plain
 from bringup.reporting.template import templates
 from bringup.system.fs import sha256_of
 from bringup.system.host import os_release
-from bringup.verify.conflicts import plain
 
 # Packages that matter to whoever reads the issue; the others would drown them.
 NAMED = re.compile(

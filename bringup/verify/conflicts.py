@@ -10,6 +10,7 @@ from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
+from bringup.formats.distribution_name import plain
 from bringup.model.stack import Stack
 
 _OF_EXTRA = re.compile(r""";.*\bextra\s*==\s*(['"])[^'"]+\1""", re.DOTALL)
@@ -92,8 +93,3 @@ def _problem(want: Requirement, versions: dict[str, str]) -> str:
     except InvalidVersion:
         return f"and {have!r} is no version"
     return "" if fits else f"and {have} is installed"
-
-
-def plain(name: str) -> str:
-    """Return a distribution name in its normal form (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
