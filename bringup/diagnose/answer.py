@@ -10,7 +10,7 @@ from bringup.diagnose.model import Finding
 from bringup.diagnose.rank import Scored, is_affected
 from bringup.diagnose.reader import Hit
 from bringup.diagnose.text import Line
-from bringup.diagnose.unknown import DEFAULTS, fill, unknown
+from bringup.diagnose.unknown import fill, unknown
 from bringup.model.knowledge import Certainty, Issue
 
 BEFORE = 4
@@ -32,7 +32,7 @@ def make_finding(item: Scored, *, knowledge: Knowledge, facts: Mapping[str, str]
     }
     if item.match is not None:
         issue = item.match.item.issue
-        values = {**DEFAULTS, **facts, **item.match.groups}
+        values = {**facts, **item.match.groups}
         fix = [fill(text, values) for text in (*issue.fix, *issue.by_hand)]
         if issue.wrapper and item.found is not None:  # it says only that something failed; the line says what
             fix = [*unknown(item, hit, line, knowledge, facts, dict(common)).fix, *fix]

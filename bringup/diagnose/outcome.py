@@ -30,6 +30,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"100% tests passed"), _ALL),
     (re.compile(r".{0,80}\b(?i:compiled|built|build|finished|completed)\b.{0,20}\b(?i:successfully|without errors?)\b"), _BUILDING | {Category.RUNTIME}),
     (re.compile(r"Fail: {3,}0$"), _ALL),
+    (re.compile(r".{0,80}\b(?i:finished|done|completed?|ended)\b.{0,40}\b(?:0|no) (?:errors?|failures?|failed)\b(?!.*\b[1-9]\d* (?:errors?|failures?|failed))"), _ALL),
     (re.compile(r"Result: SUCCESS"), _ALL),
     (re.compile(r"test result: ok\."), _ALL),
     (re.compile(r"OK \(.{1,60}\)$"), _ALL),
@@ -84,6 +85,10 @@ _DEALT_WITH = re.compile(
     r"|building without|compiling without|proceeding without|Using (?:the )?python implementation|disabling \S+ support"
     r"|(?:already|, )\s?(?:there|applied|skipped)\b|\brecovered\b|skipping (?:this|optional|the test)|\bas expected\b|\bexpected (?:failure|error)\b)"
 )
+# The error line itself says that something else is tried.
+_TRIED_AGAIN = re.compile(
+    r"(?i)\b(?:will (?:retry|try again|be retried)|retrying (?:in|after|with|\(|\.\.\.)|retry \d+ (?:of|/) ?\d+|willRetry=1|falling back to|using \S+ instead$)"
+)
 # Advice on what could be done is no word of what was done.
 _OFFER = re.compile(r"(?i)(?:you (?:can|could|may|might)\b|to \w+ this\b|consider\b|please\b)")
 _QUIET = ("I", "D", "W")
@@ -122,6 +127,8 @@ def is_harmless(found: Candidate) -> bool:
         return False
     quiet = found.hit.line.level in _QUIET
     if quiet and (found.weight <= Weight.GENERAL or (found.kind == "traceback" and found.line.level in _QUIET)):
+        return True
+    if found.weight <= Weight.GENERAL and _TRIED_AGAIN.search(found.line.core):
         return True
     after = [line for line in found.hit.after[1:20] if line.stream == found.hit.line.stream and line.core]
     before = [line for line in found.hit.before[-14:] if line.stream == found.hit.line.stream and line.core]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
 
 from bringup.diagnose.text import clean_line
 
 SAMPLE = 64 << 10
 FEWEST = 3
+GAP = 9
 SHARE = 0.85
 
 _HEAD = re.compile(
@@ -20,6 +22,7 @@ _HEAD = re.compile(
     r"|(?P<pod>[a-z][a-z0-9.]*-[a-z0-9.-]{1,60} [a-z][\w-]{0,40}) "  # pod and container
     r"|\[(?P<bracket>[A-Za-z][\w./@ :+-]{0,80})\]:? "
 )
+_NUMBERED = re.compile(r" {0,8}(\d{1,8})(?::| ?\||\)) ?")
 # Programs and words that begin their messages in the same form; these say what happened, not where.
 _SPEAKERS = re.compile(
     r"(?i)(?:g?make|ninja|real-ld|ld|collect2|pip|uv|cargo|rustc|error|warning|info|debug|trace|critical|fatal|note|cause|hint"
@@ -32,6 +35,9 @@ _SPEAKERS = re.compile(
 def learn_prefix(data: bytes) -> re.Pattern[str] | None:
     """Return what nearly all of the first lines begin with, beyond the prefixes that are known; None if nothing."""
     rows = data[:SAMPLE].split(b"\n")[:-1]
+    margin = _margin([row.decode("utf-8", "replace") for row in rows])
+    if margin:
+        return re.compile(margin)
     texts = [line.text for line in map(clean_line, rows) if line.text.strip()]
     if len(texts) < FEWEST:
         return None
@@ -40,6 +46,22 @@ def learn_prefix(data: bytes) -> re.Pattern[str] | None:
         return None
     best = re.compile(max(heads, key=lambda head: heads[head]))
     return best if sum(1 for text in texts if best.match(text)) >= SHARE * len(texts) else None
+
+
+def _margin(rows: list[str]) -> str:
+    """Return an expression for what stands left of a whole log that was quoted: numbers of lines, > or indentation."""
+    filled = [row for row in rows if row.strip(" \t>|")]
+    if len(filled) < FEWEST:
+        return ""
+    numbers = [int(found[1]) for row in filled if (found := _NUMBERED.match(row))]
+    if len(numbers) == len(filled) and all(0 < b - a <= GAP for a, b in pairwise(numbers)):
+        return _NUMBERED.pattern
+    if all(row.startswith(">") for row in filled):
+        return r"> ?|>$"
+    if all(row.startswith("|") for row in filled):
+        return r"\| ?"
+    blanks = min(len(row) - len(row.lstrip(" ")) for row in filled)
+    return f" {{{blanks}}}" if blanks > 1 else ""
 
 
 def _head(text: str) -> str:

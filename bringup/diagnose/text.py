@@ -26,11 +26,18 @@ _CONTROLS = re.compile(
 _TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
 _DATE = r"\d{4}[-/]\d\d[-/]\d\d"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _PREFIX = re.compile(
-    rf"(?P<time>{_DATE}[T ]{_TIME}(?:Z|[+-]\d\d:?\d\d|\sUTC)?(?:\s\d\d[OE][+ ]?)?\s?)"
+    rf"(?P<syslog3>{_DATE}T{_TIME}(?:Z|[+-]\d\d:?\d\d)\s(?!\d\d[OE])[\w.-]{{1,64}}\s(?!g?make\[)(?:[\w./@-]{{1,64}}\[\d+\]|kernel|dockerd|systemd):\s)"
+    rf"|(?P<time>{_DATE}[T ]{_TIME}(?:Z|[+-]\d\d:?\d\d|\sUTC)?(?:\s\d\d[OE][+ ]?)?\s?)"
+    rf"|(?P<teamcity>\[{_TIME}\][EWFi ]?:[ \t]{{1,4}})"
     rf"|(?P<btime>\[(?:{_DATE}[T ])?{_TIME}(?:Z|[+-]\d\d:?\d\d)?(?P<tp>(?: (?:TP|DP|PP|EP|MOE_EP|ATTN_TP)\d+)*)\]\s?)"
-    rf"|(?P<btime2>\[?{_TIME}\]?\s(?=\S))"
+    rf"|(?P<btime2>\[?{_TIME}\]?(?:\s{{1,2}}|$))"
+    rf"|(?P<dmesg>\[{_DAY} {_MONTH}\s{{1,2}}\d{{1,2}}\s{_TIME}\s\d{{4}}\]\s)"
     r"|(?P<docker>\#\d{1,4}\s(?:\d{1,6}\.\d{1,3}\s)?)"
+    r"|(?P<buildkit>(?:\d\.\d{3}|\d\d\.\d\d|\d{3,6}\.\d)\s)"  # the last lines of a step, as its summary repeats them
+    r"|(?P<numbered>\s{0,8}\d{1,8}\t)"
+    r"|(?P<spack>\s{0,4}>>\s\d{1,8}\s{4})"
     r"|(?P<compose>[A-Za-z][\w.-]{0,60}[-_]\d{1,4}\s{1,40}\|\s)"
     r"|(?P<rank0>rank\d{1,4}:\s)"
     r"|(?P<rank>\[(?:rank|default|worker|tp|dp|pp|Rank|RANK|WORKER)[ _]?\d{1,5}\]:?[ ]?)"
@@ -42,11 +49,13 @@ _PREFIX = re.compile(
     r"|(?P<kernel>(?:<\d>)?\[\s{0,8}\d{1,9}\.\d{6}\]\s?)"
     rf"|(?P<syslog>{_MONTH}\s{{1,2}}\d{{1,2}}\s{_TIME}\s[\w.-]{{1,64}}\s[\w./@-]{{1,64}}\[\d+\]:\s)"
     rf"|(?P<syslog2>{_MONTH}\s{{1,2}}\d{{1,2}}\s{_TIME}\s[\w.-]{{0,60}}[\d-][\w.-]{{0,60}}\s[a-z][\w./@-]{{0,64}}:\s)"
-    rf"|(?P<month>(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s)?{_MONTH}\s{{1,2}}\d{{1,2}}\s{_TIME}\s(?:\d{{4}}\s)?)"
+    rf"|(?P<month>(?:{_DAY}\s)?{_MONTH}\s{{1,2}}\d{{1,2}}\s{_TIME}\s(?:\d{{4}}\s)?)"
     rf"|(?P<bamboo>(?:(?:build|error|simple|command)\t)?\d\d-{_MONTH}-\d{{4}}\s{_TIME}\s)"
     r"|(?P<cri>std(?:out|err)\s[FP]\s)"
     r"|(?P<pod>\[pod/[\w./-]{1,200}\]\s)"
     r"|(?P<seconds>\[\s{0,6}\d{1,6}s\]\s)"
+    r"|(?P<epoch>1\d{9}\.\d{1,9}\s)"
+    r"|(?P<std>std(?:err|out)(?::| \|)\s)"
     r"|(?P<step>\[(?:Step|Container|Pipeline|stage|Build)\b[^\]]{0,60}\]\s)"
 )
 _STREAMS = ("docker", "compose", "rank", "rank0", "mpi", "ray", "srun", "tp", "pod")
@@ -54,12 +63,18 @@ _LOGGER = re.compile(
     rf"(?P<a>DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\s+(?:\d\d-\d\d|{_DATE})[ T]{_TIME}\s+(?:\[[^\]]{{1,120}}\]\s?)?"
     r"|(?P<b>[DIWEF])\d{4}\s\d\d:\d\d:\d\d[.\d]*\s+\d+\s[\w./<>-]{1,200}:\d+\]\s?(?:\[\d+/\d+\w*\]\s?)?"
     r"|\[(?P<c>[DIWEF])\d{3,4}\s\d\d:\d\d:\d\d[^\]]{0,100}\]\s?"
-    r"|(?P<d>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s{1,4}(?=\[|[a-z_.]{2,60}:\s)"
+    r"|(?P<d>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s{1,4}(?=\[|[a-z_.]{2,60}:(?:\d{1,6}:)?\s)"
+    r"|(?P<h>DEBUG|INFO|WARNING|ERROR|CRITICAL):[A-Za-z_][\w.]{0,100}:"
+    r"|(?:-\s)?(?:[A-Za-z_][\w.:/-]{1,80}\s-\s)?(?P<i>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s-\s(?:[A-Za-z_][\w.:/]{1,80}\s-\s)?"
+    r"|(?P<j>INFO|DEBUG):\s{2,8}(?=\S)"
     r"|\[(?P<f>[DIWEF]) [\w./-]{1,80}\.(?:cpp|cc|cu|h):\d+\]\s?(?:\[c10d\]\s)?"
     r"|\|\s{1,2}(?P<g>DEBUG|INFO|WARNING|ERROR|CRITICAL)\s{1,6}\|\s(?:[\w.:<>]{1,160}\s[|-]\s)?"
     r"|\[(?P<e>DEBUG|INFO|WARNING|ERROR|CRITICAL|debug|info|warning|error)\]:?\s"
     r"|E\s{3}(?=\s*\S)"
 )
+# What French sets before a colon; quotes as gcc writes them, and as pages and chats make them.
+_PLAIN = {0xA0: " ", 0x202F: " "} | dict.fromkeys((0x2018, 0x2019, 0x201A, 0x201B), "'")
+_PLAIN |= dict.fromkeys((0x201C, 0x201D, 0x201F), '"')
 _DECORATION = re.compile(r"^[\s│┃|├╰└─▶►>\u00d7✗✘•❌*-]*(?:\[(?:stderr|stdout)\]\s*)?(?:= note: )?")
 
 
@@ -100,18 +115,28 @@ def _cleaned(raw: bytes, learned: re.Pattern[str] | None) -> Line:
     if "\x1b" in line or "\x9b" in line:
         line = _ESCAPES.sub("", line)
     line = _CONTROLS.sub("", line)[:MAX_LINE]
-    stream, line = _strip_prefixes(line)
-    found = learned.match(line) if learned else None
-    if found:
-        stream, line = stream + "/" + found[0].strip(), line[found.end() :]
+    stream, line = _without(learned, line)
     level, body = "", line
     found = _LOGGER.match(body)
     if found:
         level = next((group for group in found.groups() if group), "E")[0].upper()
         body = body[found.end() :]
-    body = body.replace("\xa0", " ").replace("\u202f", " ")  # what French sets before a colon
+    if not body.isascii():
+        body = body.translate(_PLAIN)
     core = body[_DECORATION.match(body).end() :].rstrip()  # type: ignore[union-attr]  # matches the empty string
     return Line(line.rstrip(), body.rstrip(), core, stream, level)
+
+
+def _without(learned: re.Pattern[str] | None, line: str) -> tuple[str, str]:
+    """Return the stream and the line without prefixes, the learned one before or after those that are known."""
+    outer = learned.match(line) if learned else None
+    stream, line = _strip_prefixes(line[outer.end() :] if outer else line)
+    found = outer or (learned.match(line) if learned else None)
+    if not found:
+        return stream, line
+    name = found[0].strip(" \t>|:0123456789")  # numbers of lines and quoting name nobody
+    rest = line if outer else line[found.end() :]
+    return (f"{stream}/{found[0].strip()}" if name else stream), rest
 
 
 # What stands around one failure is looked at again for the next one a few lines below.

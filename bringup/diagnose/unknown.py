@@ -21,7 +21,10 @@ LINES_OF_BUILD = 300
 PACKAGES = 3
 ANYTHING = "."
 NOBODY = "PACKAGE"
-DEFAULTS = {"gpu": "h200", "jobs": "2", "stack": "kernels"}
+# Where the log does not belong to a target of ours, the commands fit any: `auto` is the GPU of the machine.
+DEFAULTS = {"gpu": "auto", "jobs": "2", "stack": "kernels"}
+# Our own commands that are about a target, up to the end of the command.
+_TARGETED = re.compile(r"(?P<command>invoke \w+ --gpu [\w.-]+)(?=[\s,;:)]|$)(?![^;,(]* --stack)")
 
 _ADVISED = 0.6
 _HONEST = 0.4
@@ -64,7 +67,7 @@ def unknown(
     rows = rows_after(hit, item.no, ROWS)
     chosen = _advice(line, rows, hit, category, knowledge)
     packages = _packages(hit, item.no)
-    values = {**DEFAULTS, "packages": " ".join(packages) or NOBODY, **facts}
+    values = {"packages": " ".join(packages) or NOBODY, **facts}
     said = _named(line, rows, hit, item.no, packages[:1], knowledge)
     if chosen is None:
         return Finding(
@@ -236,8 +239,12 @@ def _is_in_pip(hit: Hit) -> bool:
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """Put facts and groups in; a name without a value stays as <name>."""
-    return re.sub(r"(?<!\$)\{(\w+)\}", lambda found: values.get(found[1]) or f"<{found[1]}>", text)
+    """Put facts and groups in; a name without a value stays as <name>. Our commands name the target's own stack."""
+    every = {**DEFAULTS, **values}
+    filled = re.sub(r"(?<!\$)\{(\w+)\}", lambda found: every.get(found[1]) or f"<{found[1]}>", text)
+    if "stack" not in values:
+        return filled
+    return _TARGETED.sub(lambda found: f"{found[0]} --stack {values['stack']}", filled)
 
 
 def search_phrase(core: str) -> str:

@@ -10,6 +10,7 @@ from thorough import THOROUGH
 from bringup.diagnose import Diagnosis, diagnose_stream, exit_code
 from bringup.diagnose.knowledge import Knowledge
 from bringup.diagnose.model import Status
+from bringup.diagnose.unknown import fill
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,16 @@ def test_the_compiler_error_inside_a_failed_capture(knowledge: Knowledge):
     best = look(knowledge, text, gpu="b200").findings[0]
     assert (best.id, best.line_no) == ("flashinfer-jit-cuda-fp8-header-missing", 15)
     assert best.fix[0].startswith("invoke build --gpu b200 ")
+
+
+def test_commands_name_the_target_or_fit_any(knowledge: Knowledge):
+    text = JIT_IN_CAPTURE.format(error="/x/utils.cuh:21:10: fatal error: cuda_fp8.h: No such file or directory")
+    named = look(knowledge, text, gpu="b200", stack="registry", target="b200-cu130-cp311").findings[0].fix
+    assert named[0].startswith("invoke build --gpu b200 --stack registry --toolkit wheels ")
+    assert named[1].startswith("invoke doctor --gpu b200 --stack registry ")
+    assert look(knowledge, text, gpu="b200").findings[0].fix[0].startswith("invoke build --gpu b200 --toolkit ")
+    assert look(knowledge, text).findings[0].fix[0].startswith("invoke build --gpu auto --toolkit wheels ")
+    assert fill("invoke build --gpu {gpu} --stack kernels", {"stack": "x"}) == "invoke build --gpu auto --stack kernels"
 
 
 def test_an_unknown_error_inside_a_known_wrapper_keeps_its_line(knowledge: Knowledge):
