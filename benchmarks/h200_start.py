@@ -4,10 +4,11 @@
 
 Run it with the Python of an installed bundle's environment (build/TARGET/env/bin/python), on a node with the GPU. All
 three kinds use the same arguments (all decode sizes, piecewise graphs on) and the same checkpoint; an unmeasured
-run first brings all files into the page cache and fills the warm caches. Cold and prebuilt get a new HOME each. For
-cold the packages of built kernels are hidden behind empty ones of the same name and Triton uses its own cache alone, so
-CUDA_HOME has to hold nvcc. The kinds take turns, so that drift hits all of them; OUT is written after every run.
-A cold start takes about a minute and the others 20 s: `--cold-repeats 1` ends within four minutes.
+run first brings all files into the page cache and fills the warm caches. Cold and prebuilt get a new HOME each, and
+what a run leaves there is listed. For cold the packages of built kernels are hidden behind empty ones of the same name
+and Triton uses its own cache alone, so CUDA_HOME has to hold nvcc. The kinds take turns, in changing order, so that
+drift and what one run does to the next hit all of them; OUT is written after every run. On an H200 node a cold start
+took 110 s and the others 25 s: `--cold-repeats 1` ends within five minutes.
 """
 
 from __future__ import annotations
@@ -80,6 +81,12 @@ def environment(home: Path, *, hidden: Path | None, cuda_home: Path | None = Non
     return env
 
 
+def left_in(home: Path) -> dict[str, int]:
+    """Return the files of a home folder with their bytes."""
+    found = [path for path in sorted(home.rglob("*")) if path.is_file() and not path.is_symlink()]
+    return {str(path.relative_to(home)): path.stat().st_size for path in found}
+
+
 def start_engine(work: Path, model: Path, env: dict[str, str], name: str, limit_s: float) -> dict[str, Any]:
     """Start one engine, take one token, stop it; returns seconds and what was compiled.
 
@@ -106,6 +113,7 @@ def start_engine(work: Path, model: Path, env: dict[str, str], name: str, limit_
         "decode_graphs": len(seen.decode_sizes),
         "piecewise_graphs": len(seen.piecewise_sizes),
         "compiled": sorted({f"{item.cache}: {item.name}" for item in items}),
+        "left": left_in(Path(env["HOME"])),
     }
     made = len(row["compiled"])
     print(f"{name:14}ready {row['ready_s']:6.1f} s, token {row['first_token_s']:6.1f} s, {made} compiled", flush=True)
@@ -113,9 +121,10 @@ def start_engine(work: Path, model: Path, env: dict[str, str], name: str, limit_
 
 
 def plan(repeats: int, cold_repeats: int) -> list[tuple[str, int]]:
-    """Return kind and number of every run in turn: cold, prebuilt, warm, cold, ..."""
+    """Return kind and number of every run in turn, every second round backwards."""
     wanted = {"cold": cold_repeats, "prebuilt": repeats, "warm": repeats}
-    return [(kind, turn) for turn in range(max(wanted.values())) for kind in KINDS if turn < wanted[kind]]
+    rounds = [KINDS[:: -1 if turn % 2 else 1] for turn in range(max(wanted.values()))]
+    return [(kind, turn) for turn, kinds in enumerate(rounds) for kind in kinds if turn < wanted[kind]]
 
 
 def measure(options: argparse.Namespace, work: Path, write: Callable[[dict[str, Any]], None]) -> None:

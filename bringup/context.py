@@ -57,7 +57,7 @@ class Reporter(Protocol):
     def finished(self, step: Step, outcome: Outcome, seconds: float) -> None:
         """A step is done."""
 
-    def failed(self, step: Step, error: BringupError, seconds: float) -> None:
+    def failed(self, step: Step, seconds: float, *, stopped: bool) -> None:
         """A step failed."""
 
 

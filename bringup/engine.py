@@ -172,7 +172,7 @@ class _Runner:
             stopped = ctx.stopping.is_set() or isinstance(exc, Interrupted)
             ended = begun.ended(step, STOPPED if stopped else FAILED)
             self._log.ended(ended)
-            ctx.reporter.failed(step, exc, ended.seconds)
+            ctx.reporter.failed(step, ended.seconds, stopped=stopped)
             raise
         ended = begun.ended(step, DONE)
         parts = {name: getattr(ended, name) for name in PARTS}

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
-from bringup.errors import BringupError, Interrupted
 from bringup.model.hooks import Progress
 from bringup.model.plan import Decision, Phase, Plan, Step
 from bringup.model.verify import Level, Status
@@ -103,11 +102,11 @@ class Console:
             self._shown.pop(step.id, None)
         self.line(f"  done  {label(step):<28} {duration(seconds):>12}  {outcome.note}".rstrip())
 
-    def failed(self, step: Step, error: BringupError, seconds: float) -> None:
-        """Say that a step failed or was stopped; the reason follows at the end."""
+    def failed(self, step: Step, seconds: float, *, stopped: bool) -> None:
+        """Say that a step failed, or was stopped by the user or another's failure; the reason follows at the end."""
         with self._lock:
             self._shown.pop(step.id, None)
-        word = "stop" if isinstance(error, Interrupted) else "FAIL"
+        word = "stop" if stopped else "FAIL"
         self.line(f"  {word:<5} {label(step):<28} {duration(seconds):>12}")
 
     def _clear(self) -> None:
@@ -146,7 +145,7 @@ class Silent:
     def finished(self, step: Step, outcome: Outcome, seconds: float) -> None:
         """Say nothing."""
 
-    def failed(self, step: Step, error: BringupError, seconds: float) -> None:
+    def failed(self, step: Step, seconds: float, *, stopped: bool) -> None:
         """Say nothing."""
 
 

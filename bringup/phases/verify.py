@@ -231,6 +231,8 @@ def level_path(place: Path, smi: str | None) -> str:
 def level_environment(ctx: Context, place: Path) -> dict[str, str]:
     """Return the environment of a level's child: the target's tools first, nothing inherited that steers a library."""
     env = dict(ctx.env)
+    # The environment is complete: bytecode written now spares the user's first start half of its imports' time.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     env["PATH"] = level_path(place, nvidia_smi(ctx.env))
     env["VIRTUAL_ENV"] = str(place)
     if ctx.tools.cuda:

@@ -77,7 +77,12 @@ part_tp() {
 part_starts() {
     home=$target/home-of-starts
     mkdir -p "$home"
-    HOME=$home "$target/env/bin/python" "$here/../../benchmarks/h200_start.py" --out "$out/h200-start.json" >"$out/starts.log" 2>&1
+    HOME=$home "$target/env/bin/python" "$here/../../benchmarks/h200_start.py" --out "$out/h200-start.json" \
+        --work "$home/work" >"$out/starts.log" 2>&1
+    code=$?
+    mkdir -p "$out/logs/starts"
+    cp "$home"/work/*.log "$out/logs/starts/"
+    return "$code"
 }
 part_harvest() {
     fresh_home harvest

@@ -50,6 +50,13 @@ def test_the_second_environment_is_linked_from_the_first_and_its_own(program: Pr
     assert [level["status"] for level in levels if level["level"] == "static"] == ["OK"]
 
 
+def test_verification_leaves_bytecode_for_the_next_start(program: Program):
+    program.run("install")
+    assert not list(place_of(program).rglob("alpha.*.pyc"))
+    program.run("verify", "--level", "import")
+    assert list(place_of(program).rglob("alpha.*.pyc"))
+
+
 def place_of(program: Program) -> Path:
     (env,) = program.build_dir.glob("*/env")
     return env.resolve()

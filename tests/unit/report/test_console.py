@@ -12,7 +12,6 @@ from helpers.plans import World
 
 from bringup import report
 from bringup.context import Outcome
-from bringup.errors import BuildError, Interrupted
 from bringup.model.hooks import Progress
 from bringup.model.plan import Decision, Phase, Step
 from bringup.model.verify import Check, Level, Status
@@ -65,8 +64,8 @@ def test_lines_without_a_terminal():
     console.started(STEP)
     console.progress(STEP, Progress(done=1, total=2, now="x"))
     console.finished(STEP, Outcome(note="one wheel"), 12)
-    console.failed(OTHER, BuildError("no"), 0.5)
-    console.failed(OTHER, Interrupted("stopped"), 0.5)
+    console.failed(OTHER, 0.5, stopped=False)
+    console.failed(OTHER, 0.5, stopped=True)
     console.line("end")
     assert out.getvalue() == (
         "  done  alpha build                          12 s  one wheel\n"
@@ -106,7 +105,7 @@ def test_live_line_is_written_over_and_never_stays():
     console.line("hello")
     assert screen(out.getvalue()) == ["hello", "alpha build  1/9 x  |  beta fetch"]
     console.finished(OTHER, Outcome(note="url"), 1)
-    console.failed(STEP, BuildError("no"), 2)
+    console.failed(STEP, 2, stopped=False)
     shown_lines = screen(out.getvalue())
     assert shown_lines[0] == "hello"
     assert shown_lines[1].startswith("  done  beta fetch")

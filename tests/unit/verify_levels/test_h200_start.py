@@ -34,8 +34,17 @@ def test_a_kind_without_runs_has_no_figures():
 
 
 def test_the_kinds_take_turns():
-    assert start.plan(2, 1) == [("cold", 0), ("prebuilt", 0), ("warm", 0), ("prebuilt", 1), ("warm", 1)]
+    assert start.plan(2, 1) == [("cold", 0), ("prebuilt", 0), ("warm", 0), ("warm", 1), ("prebuilt", 1)]
+    assert [kind for kind, _ in start.plan(2, 2)][2:4] == ["warm", "warm"]
     assert [kind for kind, _ in start.plan(1, 0)] == ["prebuilt", "warm"]
+
+
+def test_what_a_run_left_in_its_home_is_listed_with_sizes(tmp_path):
+    (tmp_path / "home/.cache/x").mkdir(parents=True)
+    (tmp_path / "home/.cache/x/b.so").write_bytes(b"12")
+    (tmp_path / "home/a").touch()
+    (tmp_path / "home/link").symlink_to("nowhere")
+    assert start.left_in(tmp_path / "home") == {".cache/x/b.so": 2, "a": 0}
 
 
 def test_cold_hides_what_was_built_and_what_was_harvested(tmp_path):
