@@ -31,6 +31,11 @@ def check_parts(package: Package, source: Path) -> None:
         raise BuildError(msg, hint=hint)
 
 
+def build_folders(package: Package, source: Path) -> list[Path]:
+    """Return the folders in which CMake and ninja build the package: those of the caches that the recipe names."""
+    return [source / Path(pattern).parent for pattern in package.build.fresh if "*" not in pattern]
+
+
 def configure(
     package: Package,
     source: Path,
@@ -58,7 +63,7 @@ def configure(
         BuildError: it cannot be configured, or CMake left a feature out that was asked for.
         ConfigError: the file of unit costs is wrong.
     """
-    folders = [source / Path(pattern).parent for pattern in package.build.fresh if "*" not in pattern]
+    folders = build_folders(package, source)
     if not all((folder / "build.ninja").exists() for folder in folders):
         what = f"configuring of {package.name} {package.version}"
         process.run([python, *package.build.configure], env=env, cwd=source, log=log, what=what)
@@ -81,8 +86,7 @@ def generate(package: Package, source: Path, python: Path, *, env: Mapping[str, 
     Raises:
         BuildError: the code generator failed.
     """
-    folders = [source / Path(pattern).parent for pattern in package.build.fresh if "*" not in pattern]
-    for folder in folders if package.build.generate else []:
+    for folder in build_folders(package, source) if package.build.generate else []:
         argv: list[str | Path] = [python.with_name("ninja"), "-C", folder, *package.build.generate]
         process.run(argv, env=env, cwd=source, log=log, what=f"generating sources of {package.name}")
 

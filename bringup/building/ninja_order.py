@@ -20,7 +20,7 @@ from bringup.system.fs import write_atomic
 
 MARK = "# Moved here by bringup: units that take long come first."
 POOL = "bringup_giants"
-_BUILD = re.compile(r"build ((?:\$.|[^ :$])+)")
+_BUILD = re.compile(r"^build ((?:\$.|[^ :$])+)")
 
 
 class UnitCosts(Table, frozen=True, kw_only=True):
@@ -29,10 +29,12 @@ class UnitCosts(Table, frozen=True, kw_only=True):
     Attributes:
         units: object file as build.ninja names it (or a pattern with `*`), CPU seconds, peak memory in MiB.
         giant_mib: units that take more share a pool, whose depth follows from the memory to use.
+        others_seconds: CPU seconds of an edge that is not among `units`, on average.
     """
 
     units: tuple[tuple[str, int, int], ...]
     giant_mib: int
+    others_seconds: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +100,14 @@ def long_units_first(build_ninja: Path, costs: UnitCosts, *, memory_bytes: int) 
     rest.insert(first or 0, f"{MARK}\n{pool}{moved}")
     write_atomic(build_ninja, "".join(rest))
     return Ordered(units=len(found), giants=len(giants), depth=depth)
+
+
+def units_of(text: str, costs: UnitCosts) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the units of known cost in the text of a build.ninja: object file, CPU seconds and MiB."""
+    for found in re.finditer(_BUILD.pattern, text, re.MULTILINE):
+        cost = _cost(found[1], costs.units)
+        if cost is not None:
+            yield found[1], cost
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[tuple[list[str], str]]:

@@ -14,7 +14,8 @@ from packaging.version import Version
 from bringup.building.build_environment import build_environment, fill, package_jobs, placeholders
 from bringup.building.cmake_cache import refresh_stale
 from bringup.building.compiler_cache import report_of, with_compiler_cache
-from bringup.building.configure import check_parts, configure, generate
+from bringup.building.configure import build_folders, check_parts, configure, generate
+from bringup.building.ninja_progress import ninja_progress
 from bringup.building.outside import VARIABLE as OUTSIDE_VARIABLE
 from bringup.building.outside import list_file, outside_headers
 from bringup.building.recipe_hooks import load_hook, make_hook_context
@@ -147,8 +148,46 @@ def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -
     if package.build.backend == "hook":
         hook = load_hook(ctx.data, package.name)
         return list(hook.build(make_hook_context(package, step, ctx, out=out, env=env, jobs=jobs)))
+    return _frontend(package, step, ctx, out, jobs, env)
+
+
+def _frontend(package: Package, step: Step, ctx: Context, out: Path, jobs: int, env: Mapping[str, str]) -> list[Path]:
+    """Build by setup.py or PEP 517, telling how far ninja is."""
     python = ctx.layout.build_env(package.name, step.fingerprint) / "bin/python"
-    folder = source / getattr(package.source, "subdirectory", "")
+    folder = ctx.layout.source(package.name) / getattr(package.source, "subdirectory", "")
+    log, what = ctx.layout.log(step.id), f"build of {package.name} {package.version}"
+    units = ctx.data / "recipes/units" / f"{package.name}.toml"
+    if package.build.configure:
+        configure(
+            package,
+            folder,
+            python,
+            units=units,
+            env=env,
+            log=log,
+            memory_bytes=ctx.memory_bytes,
+            say=lambda line: ctx.reporter.line(f"{package.name}: {line}"),
+        )
+        generate(package, folder, python, env=env, log=log)
+    watch = ninja_progress(build_folders(package, folder), units, jobs=jobs)
+
+    def show(line: str) -> None:
+        progress = watch.line(line, time.monotonic())
+        if progress is not None:
+            ctx.reporter.progress(step, progress)
+
+    argv = _wheel_command(package, step, ctx, out, jobs, python=python, folder=folder)
+    process.run(argv, env=env, cwd=folder, log=log, what=what, on_line=show)
+    return sorted(out.glob("*.whl"))
+
+
+def _wheel_command(
+    package: Package, step: Step, ctx: Context, out: Path, jobs: int, *, python: Path, folder: Path
+) -> list[str | Path]:
+    if package.build.backend == "setup.py":
+        return [python, "setup.py", "bdist_wheel", "--dist-dir", out]
+    from bringup.system.pypi import find_uv  # noqa: PLC0415 - a repack needs no uv
+
     values = placeholders(package, step, ctx, jobs)
     where = f"recipes/{package.name}.toml: build.config_settings"
     settings = [
@@ -156,28 +195,8 @@ def _backend(package: Package, step: Step, ctx: Context, out: Path, jobs: int) -
         for key, value in package.build.config_settings.items()
         for word in ("-C", f"{key}={fill(value, values, where=f'{where}.{key}')}")
     ]
-    log, what = ctx.layout.log(step.id), f"build of {package.name} {package.version}"
-    if package.build.configure:
-        configure(
-            package,
-            folder,
-            python,
-            units=ctx.data / "recipes/units" / f"{package.name}.toml",
-            env=env,
-            log=log,
-            memory_bytes=ctx.memory_bytes,
-            say=lambda line: ctx.reporter.line(f"{package.name}: {line}"),
-        )
-        generate(package, folder, python, env=env, log=log)
-    if package.build.backend == "setup.py":
-        argv: list[str | Path] = [python, "setup.py", "bdist_wheel", "--dist-dir", out]
-    else:
-        from bringup.system.pypi import find_uv  # noqa: PLC0415 - a repack needs no uv
-
-        argv = [find_uv(), "build", "--wheel", "--no-build-isolation", "--offline", "--python", python, "--out-dir",
-                out, *settings, folder]  # fmt: skip
-    process.run(argv, env=env, cwd=folder, log=log, what=what)
-    return sorted(out.glob("*.whl"))
+    options = ("--wheel", "--no-build-isolation", "--offline", "--python", python, "--out-dir", out)
+    return [find_uv(), "build", *options, *settings, folder]
 
 
 def remove_other_build(package: Package, folder: Path, step: Step, ctx: Context) -> None:
