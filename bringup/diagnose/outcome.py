@@ -14,17 +14,18 @@ from bringup.diagnose.text import Line
 from bringup.model.knowledge import Category
 
 _BUILDING = frozenset({Category.CONFIGURE, Category.COMPILE, Category.LINK, Category.INSTALL, Category.JIT})
+_PROBED = frozenset({Category.CONFIGURE, Category.COMPILE, Category.LINK})
 _ALL = frozenset(Category)
 
 # Signs that something came to a good end, and the categories of earlier errors that it proves harmless.
 _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r"Successfully (?:installed|built|tagged) \S"), _BUILDING | {Category.RUNTIME}),
     (re.compile(r"(?:Installed|Prepared|Audited) \d+ packages? in "), _BUILDING | {Category.RUNTIME}),
-    (re.compile(r"-- Build files have been written to"), _BUILDING | {Category.RUNTIME}),
+    (re.compile(r"Build files have been written to"), _PROBED),
     (re.compile(r"\[100%\] Built target "), _BUILDING | {Category.RUNTIME}),
     (re.compile(r"\[(?P<n>\d+)/(?P=n)\] "), _BUILDING | {Category.RUNTIME}),
     (re.compile(r"Finished (?:`?\w+`? profile|(?:release|dev|test) \[)"), _BUILDING | {Category.RUNTIME}),
-    (re.compile(r"config\.status: (?:creating|executing)"), frozenset({Category.CONFIGURE, Category.COMPILE, Category.LINK})),
+    (re.compile(r"config\.status: (?:creating|executing)"), _PROBED),
     (re.compile(r"=+ (?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed\b"), _ALL),
     (re.compile(r"(?!.*\b(?:failed|errors?)\b)(?:.*, )?\d+ passed(?:, .{0,80})? in [\d.]+s"), _ALL),
     (re.compile(r"100% tests passed"), _ALL),
@@ -51,7 +52,7 @@ SUCCESS_TRIGGERS: tuple[str, ...] = (
 _HARD = re.compile(
     r"(?:error: (?:subprocess-exited|metadata-generation|failed-wheel|legacy-install|externally-managed|could not compile)"
     r"|ERROR: (?:Could not (?:build|find|install)|No matching|Cannot install|ResolutionImpossible|Failed to build|Failed building wheel)"
-    r"|ninja: build stopped|(?:-- )?Configuring incomplete|make(?:\[\d+\])?: \*\*\* "
+    r"|ninja: build stopped|FAILED: (?:\[code=\d+\] )?\S+\.\w+|Configuring incomplete|make(?:\[\d+\])?: \*\*\* "
     r"|Error: Process completed with exit code [1-9]|ERROR: Job failed|ERROR: failed to solve|Finished: FAILURE"
     r"|No solution found when resolving|=+ .*\b\d+ (?:failed|error))"
 )
@@ -82,6 +83,8 @@ _DEALT_WITH = re.compile(
     r"(?i)(?:\bwill retry\b|\bretrying\b(?![-=<>~!])|\b(?:at|on|after) attempt \d|\battempt \d+ (?:succeeded|ok)\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"
     r"|could not be compiled|speedups are not enabled|pure[- ]python|Plain-Python|\bnon-fatal\b|not fatal\b"
     r"|\(ignored\)|removing: _configtest|safely ignore|can be ignored|continuing (?:without|anyway)"
+    r"|\btry(?:ing)? (?:the )?(?:next|another|other|mirror|alternative)\S*|\bresum(?:e|ing) (?:the )?download|\bno GPU, using\b"
+    r"|\busing (?:the )?(?:pre-?built|fallback|bundled|built-?in|slow(?:er)?|CPU)\b|config(?:uration)? (?:was )?skipped"
     r"|building without|compiling without|proceeding without|Using (?:the )?python implementation|disabling \S+ support"
     r"|(?:already|, )\s?(?:there|applied|skipped)\b|\brecovered\b|skipping (?:this|optional|the test)|\bas expected\b|\bexpected (?:failure|error)\b)"
 )
@@ -92,6 +95,15 @@ _TRIED_AGAIN = re.compile(
 # Advice on what could be done is no word of what was done.
 _OFFER = re.compile(r"(?i)(?:you (?:can|could|may|might)\b|to \w+ this\b|consider\b|please\b)")
 _QUIET = ("I", "D", "W")
+_CALM = ("I", "D")
+_BUSY = re.compile(r"(?:Decode|Prefill) batch\b|.{0,80}\bHTTP/[\d.]+\" 2\d\d\b")
+_DOOMED = re.compile(
+    r"(?i)(?:\bshut(?:ting)?[ _-]?down|\bexit|\babort|\bterminat|\bfail|\berror|\bkill|\bcrash|\bstop|\bgiving up"
+    r"|\bfatal|\bsig(?:quit|term|kill|segv)|\bexception|\btraceback|\bclean(?:ing)?[ _-]?up|\bclos(?:e|ing)\b|\bdestroy)"
+)
+# What a program says right below the exception; the exception's own message may speak of falling back and the like.
+_MOVED_ON = re.compile(r"(?i)(?:\S{1,40} ){0,2}(?:skipp(?:ed|ing)|ignor(?:ed|ing)|continuing|retrying|will retry)\b")
+LIFE = 3  # lines of ordinary work after a traceback that tell that its program lives on
 
 
 def success_of(line: Line) -> frozenset[Category]:
@@ -142,6 +154,20 @@ def is_harmless(found: Candidate) -> bool:
         said = before[-1].core
         if _EXPECTED_BEFORE.match(said) or (_DEALT_WITH.search(said) and not _OFFER.match(said)):
             return True
+    if found.kind == "traceback" and (_lives_on(found) or _moved_on(found)):
+        return True
     extent = max(0, found.end - found.hit.no)
     beyond = [line for line in found.hit.after[extent + 1 : extent + 10] if line.stream == found.hit.line.stream]
     return any(_DEALT_WITH.search(line.core) and not _OFFER.match(line.core) for line in beyond)
+
+
+def _lives_on(found: Candidate) -> bool:
+    """Return whether the program that logged a traceback went on with its ordinary work, as far as the log shows."""
+    rows = [line for line in found.hit.after[found.no - found.hit.no + 1 :] if line.core]
+    busy = [line for line in rows if line.level in _CALM or _BUSY.match(line.core)]
+    return len(busy) >= LIFE and rows[-1] in busy and not any(_DOOMED.search(line.core) for line in rows)
+
+
+def _moved_on(found: Candidate) -> bool:
+    below = found.hit.after[found.no - found.hit.no + 1 :][:2]
+    return any(_MOVED_ON.match(line.core) and line.stream == found.hit.line.stream for line in below)

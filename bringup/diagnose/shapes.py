@@ -59,6 +59,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("warning", Weight.NONE, Category.COMPILE, r"(?:[^\s:()]{1,400}\(\d+\): (?:warning|remark)|(?:[\w.]*\.)?\w*Warning:)"),
     ("passed", Weight.NONE, Category.RUNTIME, r".{0,300}(?:\bPASSED\b|\.\.\. ok$|\bSKIPPED\b|\bXFAIL\b|\[ {6} OK \])"),
     ("commit", Weight.NONE, Category.RUNTIME, r"(?:[0-9a-f]{7,40} )?(?:\([^)]{1,80}\) )?(?:[Ff]ix(?:es|ed)?|feat|docs|chore|Merge|Revert|Bump|HEAD is now at)\b(?! the)"),
+    ("ignored", Weight.NONE, Category.RUNTIME, r".{0,200}NCCL WARN (?:Failed to open libibverbs|NET/Plugin|PLUGIN|.{0,40}\b[Pp]lugin\b|Missing \\?\"|.{0,60}using (?:internal|default))"),
     ("ignored", Weight.NONE, Category.INSTALL, r"E: Can ?not write log \(Is /dev/pts mounted"),
     ("zero", Weight.NONE, Category.RUNTIME, r".{0,200}\b(?:0|no) (?:errors?|failures?|failed)\b"),
     ("ignored", Weight.NONE, Category.COMPILE, r".{0,400}(?:\(ignored\)|\(non-fatal\)|\bnot fatal\b|\(will retry\))"),
@@ -97,6 +98,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("ld", Weight.STRONG, Category.LINK, r".{0,600}: undefined reference to [`'‘]"),
     ("ld", Weight.STRONG, Category.LINK, r"[^\s:][^:]{0,600}:(?:\([.\w+]{1,80}\)|\d+): (?:relocation truncated to fit|dangerous relocation|unresolvable \w+ relocation)"),
     ("binutils", Weight.STRONG, Category.LINK, r"(?:\S{0,200}/)?(?:[\w-]{1,60}-)?(?:strip|objcopy|objdump|ranlib|ar|nm|readelf): .{0,300}(?:[Uu]nable to|No space left|not recogni[sz]ed|not a valid|[Pp]ermission denied|No such file|malformed|format)"),
+    ("perl", Weight.GENERAL, Category.CONFIGURE, r"Can't locate \S{1,100}\.pm in @INC"),
     ("usage", Weight.GENERAL, Category.COMPILE, r"[\w./+-]{1,100}: (?:unrecognized|unknown|invalid|illegal|ambiguous) option "),
     ("mold", Weight.STRONG, Category.LINK, r"(?:mold|lld|rust-lld): (?:error|fatal)"),
     # --- build systems

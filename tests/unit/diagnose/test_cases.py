@@ -1,0 +1,38 @@
+"""Failures that were dealt with are none, and of ordinary failures the fix says what helps; the texts are in cases/."""
+
+import io
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from helpers.own_data import own_knowledge
+
+from bringup.diagnose import diagnose_stream
+from bringup.diagnose.model import Finding
+
+CASES = Path(__file__).parent / "cases"
+HANDLED = tomllib.loads((CASES / "handled.toml").read_text(encoding="utf-8"))["case"]
+ORDINARY = tomllib.loads((CASES / "ordinary.toml").read_text(encoding="utf-8"))["case"]
+
+
+def first(text: str) -> Finding | None:
+    answer = diagnose_stream(io.BytesIO(text.encode()), knowledge=own_knowledge())
+    return answer.findings[0] if answer.findings else None
+
+
+@pytest.mark.parametrize("case", HANDLED, ids=lambda case: case["name"])
+def test_what_was_dealt_with_is_no_failure(case: dict[str, str]) -> None:
+    best = first(case["log"])
+    if case["root"]:
+        assert best is not None
+        assert case["root"] in best.line
+    else:
+        assert best is None
+
+
+@pytest.mark.parametrize("case", ORDINARY, ids=lambda case: case["fix"])
+def test_the_fix_of_an_ordinary_failure_says_what_helps(case: dict[str, str]) -> None:
+    best = first(case["log"])
+    assert best is not None
+    assert re.search(case["fix"], "\n".join(best.fix))
