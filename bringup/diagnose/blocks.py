@@ -44,6 +44,7 @@ class Candidate:
 
 
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w{0,80}\.){0,10}[A-Za-z_]\w{0,80}(?::\s|:?$)")
+_INNER = re.compile(r"(?:[A-Za-z_]\w{0,80}\.){0,10}[A-Z]\w{3,80}: \S")  # an exception within the message of another
 _LINK_CAUSE = re.compile(r"The above exception was the direct cause of")
 _LINK_CONTEXT = re.compile(r"During handling of the above exception")
 _TRACEBACK_OR_LINK = re.compile(r"Traceback \(most|The above exception|During handling of")
@@ -103,8 +104,8 @@ def _alone(hit: Hit, shape: Shape) -> Candidate:
 
 
 def _ends_in_place(hit: Hit) -> bool:
-    """Return whether a Rust panic gives only its place on this line (Rust 1.73 and newer), the message below."""
-    return re.search(r"panicked at [^'\s]\S*:\d+:\d+:$", hit.line.core) is not None
+    """Return whether a Rust panic has its message below: Rust 1.73 and newer, or one that begins with a new line."""
+    return re.search(r"panicked at (?:[^'\s]\S*:\d+:\d+:|')$", hit.line.core) is not None
 
 
 def _follow(hit: Hit, count: int) -> Iterator[tuple[int, Line]]:
@@ -204,8 +205,15 @@ def _message(found: Candidate, *, bare: bool) -> None:
             _yield_to_compiler(found, line)
             return
         found.end = no
-        if line.core and found.no == named and found.line.core.endswith(":") and (bare or line.body[:1] in " \t"):
+        if line.core and found.no == named and _goes_on(found, line, no, bare=bare):
             found.no, found.line, bare = no, line, False
+
+
+def _goes_on(found: Candidate, line: Line, no: int, *, bare: bool) -> bool:
+    """Return whether a line below a heading is its message: indented, an exception, or below a bare name."""
+    if not found.line.core.endswith(":"):
+        return False
+    return bare or line.body[:1] in " \t" or (no == found.no + 1 and _INNER.match(line.core) is not None)
 
 
 def _last_error(found: Candidate) -> None:

@@ -139,7 +139,7 @@ class Collector:
         return len(found)
 
     def _fresh(self, hit: Hit) -> bool:
-        if hit.line.core.startswith("Traceback"):
+        if hit.line.core.startswith(("Traceback", "curl: (")):
             return True
         key = re.sub(r"(?<!error: )\d+", "0", hit.line.core[:200])  # the status of a download makes a difference
         self._alike[key] = self._alike.get(key, 0) + 1 if len(self._alike) < 20000 or key in self._alike else ALIKE

@@ -7,6 +7,7 @@ A build log holds many errors that nobody minds: feature checks that fail on pur
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.shapes import Weight
@@ -103,6 +104,7 @@ _DOOMED = re.compile(
 )
 # What a program says right below the exception; the exception's own message may speak of falling back and the like.
 _MOVED_ON = re.compile(r"(?i)(?:\S{1,40} ){0,2}(?:skipp(?:ed|ing)|ignor(?:ed|ing)|continuing|retrying|will retry)\b")
+TRACED = 5  # commands of a traced script after a light failure that tell that it goes on
 LIFE = 3  # lines of ordinary work after a traceback that tell that its program lives on
 
 
@@ -150,6 +152,8 @@ def is_harmless(found: Candidate) -> bool:
             return True
         if any(_PROBE_BEFORE.match(line.core) for line in before[-6:]) and found.kind in ("gcc", "ld", "compiler"):
             return True
+    if _is_spared(after) or (found.weight is Weight.LIGHT and _traced_on(found)):
+        return True
     if before and found.kind == "traceback":
         said = before[-1].core
         if _EXPECTED_BEFORE.match(said) or (_DEALT_WITH.search(said) and not _OFFER.match(said)):
@@ -171,3 +175,14 @@ def _lives_on(found: Candidate) -> bool:
 def _moved_on(found: Candidate) -> bool:
     below = found.hit.after[found.no - found.hit.no + 1 :][:2]
     return any(_MOVED_ON.match(line.core) and line.stream == found.hit.line.stream for line in below)
+
+
+def _is_spared(after: Sequence[Line]) -> bool:
+    """Return whether a traced script (`set -x`) did nothing next: `|| true`, `|| :`."""
+    traced = next((line.core for line in after[:10] if line.core.startswith("+ ")), "")
+    return traced in ("+ true", "+ :")
+
+
+def _traced_on(found: Candidate) -> bool:
+    """Return whether a traced script went on for many commands; a program that is not there was optional then."""
+    return sum(line.core.startswith("+ ") for line in found.hit.after[1:]) >= TRACED

@@ -36,6 +36,8 @@ _LOOKUP = re.compile(r"(?:KeyError|AttributeError|IndexError|StopIteration|Looku
 
 _NO_FILE = re.compile(r"couldn't connect to|Can't load the \w+ |find the requested files|and we cannot find")
 
+# Of these the same line is written at each attempt; what is said of the last attempt holds for all.
+_TRIED = frozenset({"download", "network"})
 _INFO = re.compile(r"\[?(?:INFO|DEBUG)\b")
 _TEST = re.compile(r"(?:FAIL|ERROR): \w+ \(")
 
@@ -130,6 +132,8 @@ def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate]]:
         blocks.append(found)
         if not evidence.undone(found.no, found.category):
             (dealt_with if is_harmless(found) else alive).append(found)
+    spared = {(found.kind, found.line.core): found.no for found in dealt_with if found.kind in _TRIED}
+    alive = [found for found in alive if spared.get((found.kind, found.line.core), 0) <= found.no]
     return alive, dealt_with
 
 
