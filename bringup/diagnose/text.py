@@ -32,7 +32,7 @@ _PREFIX = re.compile(
     rf"|(?P<time>{_DATE}[T ]{_TIME}(?:Z|[+-]\d\d:?\d\d|\sUTC)?(?:\s\d\d[OE][+ ]?)?\s?)"
     rf"|(?P<teamcity>\[{_TIME}\][EWFi ]?:[ \t]{{1,4}})"
     rf"|(?P<btime>\[(?:{_DATE}[T ])?{_TIME}(?:Z|[+-]\d\d:?\d\d)?(?P<tp>(?: (?:TP|DP|PP|EP|MOE_EP|ATTN_TP)\d+)*)\]\s?)"
-    rf"|(?P<btime2>\[?{_TIME}\]?(?:\s{{1,2}}|$))"
+    rf"|(?P<btime2>[\[(]?{_TIME}[\])]?(?:\s{{1,2}}|$))"
     rf"|(?P<dmesg>\[{_DAY} {_MONTH}\s{{1,2}}\d{{1,2}}\s{_TIME}\s\d{{4}}\]\s)"
     r"|(?P<docker>\#\d{1,4}\s(?:\d{1,6}\.\d{1,3}\s)?)"
     r"|(?P<buildkit>(?:\d\.\d{3}|\d\d\.\d\d|\d{3,6}\.\d)\s)"  # the last lines of a step, as its summary repeats them
@@ -42,7 +42,7 @@ _PREFIX = re.compile(
     r"|(?P<rank0>rank\d{1,4}:\s)"
     r"|(?P<rank>\[(?:rank|default|worker|tp|dp|pp|Rank|RANK|WORKER)[ _]?\d{1,5}\]:?[ ]?)"
     r"|(?P<mpi>\[\d{1,5},\d{1,5}\]<std(?:err|out)>:\s?)"
-    r"|(?P<ray>\((?:[\w:.=\- ]{1,80}\s)?pid=\d+(?:,[^)]{0,80})?\)\s)"
+    r"|(?P<ray>\((?:[\w:.=\-, ]{1,80}\s)?pid=\d+(?:,[^)]{0,80})?\)\s)"
     r"|(?P<srun>\s{0,3}\d{1,4}:\s(?=[A-Za-z/\[\s\u0080-\uffff#<(\d'\"*=+.-]))"
     r"|(?P<level>##\[\w{1,20}\]|::(?:error|warning|notice|debug)(?:\s[^:]{0,200})?::)"
     r"|(?P<gitlab>section_(?:start|end):\d+:\S{1,80}\s?)"
@@ -53,16 +53,18 @@ _PREFIX = re.compile(
     rf"|(?P<bamboo>(?:(?:build|error|simple|command)\t)?\d\d-{_MONTH}-\d{{4}}\s{_TIME}\s)"
     r"|(?P<cri>std(?:out|err)\s[FP]\s)"
     r"|(?P<pod>\[pod/[\w./-]{1,200}\]\s)"
+    rf"|(?P<ghrun>[^\t]{{1,100}}\t[^\t]{{1,100}}\t(?={_DATE}T))"
     r"|(?P<seconds>\[\s{0,6}\d{1,6}s\]\s)"
     r"|(?P<epoch>1\d{9}\.\d{1,9}\s)"
     r"|(?P<std>std(?:err|out)(?::| \|)\s)"
     r"|(?P<step>\[(?:Step|Container|Pipeline|stage|Build)\b[^\]]{0,60}\]\s)"
 )
 _STREAMS = ("docker", "compose", "rank", "rank0", "mpi", "ray", "srun", "tp", "pod")
-_LOGGER = re.compile(
+LOGGER = re.compile(
     rf"(?P<a>DEBUG|INFO|WARNING|ERROR|CRITICAL|FATAL)\s+(?:\d\d-\d\d|{_DATE})[ T]{_TIME}\s+(?:\[[^\]]{{1,120}}\]\s?)?"
     r"|(?P<b>[DIWEF])\d{4}\s\d\d:\d\d:\d\d[.\d]*\s+\d+\s[\w./<>-]{1,200}:\d+\]\s?(?:\[\d+/\d+\w*\]\s?)?"
     r"|\[(?P<c>[DIWEF])\d{3,4}\s\d\d:\d\d:\d\d[^\]]{0,100}\]\s?"
+    r"|(?P<k>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s{1,8}[\w./-]{1,80}\.py:\d{1,6}:\s"
     r"|(?P<d>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s{1,4}(?=\[|[a-z_.]{2,60}:(?:\d{1,6}:)?\s)"
     r"|(?P<h>DEBUG|INFO|WARNING|ERROR|CRITICAL):[A-Za-z_][\w.]{0,100}:"
     r"|(?:-\s)?(?:[A-Za-z_][\w.:/-]{1,80}\s-\s)?(?P<i>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s-\s(?:[A-Za-z_][\w.:/]{1,80}\s-\s)?"
@@ -76,6 +78,11 @@ _LOGGER = re.compile(
 _PLAIN = {0xA0: " ", 0x202F: " "} | dict.fromkeys((0x2018, 0x2019, 0x201A, 0x201B), "'")
 _PLAIN |= dict.fromkeys((0x201C, 0x201D, 0x201F), '"')
 _DECORATION = re.compile(r"^[\s│┃|├╰└─▶►>\u00d7✗✘•❌*-]*(?:\[(?:stderr|stdout)\]\s*)?(?:= note: )?")
+
+
+def level_of(found: re.Match[str] | None) -> str:
+    """Return the first letter of the level in what `LOGGER` found, empty for nothing."""
+    return next((group for group in found.groups() if group), "E")[0].upper() if found else ""
 
 
 class Line(NamedTuple):
@@ -116,11 +123,8 @@ def _cleaned(raw: bytes, learned: re.Pattern[str] | None) -> Line:
         line = _ESCAPES.sub("", line)
     line = _CONTROLS.sub("", line)[:MAX_LINE]
     stream, line = _without(learned, line)
-    level, body = "", line
-    found = _LOGGER.match(body)
-    if found:
-        level = next((group for group in found.groups() if group), "E")[0].upper()
-        body = body[found.end() :]
+    found = LOGGER.match(line)
+    level, body = level_of(found), line[found.end() :] if found else line
     if not body.isascii():
         body = body.translate(_PLAIN)
     core = body[_DECORATION.match(body).end() :].rstrip()  # type: ignore[union-attr]  # matches the empty string
@@ -129,14 +133,19 @@ def _cleaned(raw: bytes, learned: re.Pattern[str] | None) -> Line:
 
 def _without(learned: re.Pattern[str] | None, line: str) -> tuple[str, str]:
     """Return the stream and the line without prefixes, the learned one before or after those that are known."""
-    outer = learned.match(line) if learned else None
+    if learned is None:
+        return _strip_prefixes(line)
+    outer = learned.match(line)
     stream, line = _strip_prefixes(line[outer.end() :] if outer else line)
-    found = outer or (learned.match(line) if learned else None)
+    found = outer or learned.match(line)
     if not found:
         return stream, line
-    name = found[0].strip(" \t>|:0123456789")  # numbers of lines and quoting name nobody
-    rest = line if outer else line[found.end() :]
-    return (f"{stream}/{found[0].strip()}" if name else stream), rest
+    if not outer:
+        inner, line = _strip_prefixes(line[found.end() :])
+        stream = "/".join(filter(None, (stream, inner)))
+    # numbers of lines, quoting, what one logger writes and times name nobody
+    name = "" if learned is LOGGER or re.search(r"\d:\d\d:\d\d", found[0]) else found[0].strip(" \t>|:0123456789")
+    return (f"{stream}/{found[0].strip()}" if name else stream), line
 
 
 # What stands around one failure is looked at again for the next one a few lines below.

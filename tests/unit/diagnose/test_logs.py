@@ -77,6 +77,11 @@ DISGUISES = {
     "teamcity": prefixed("[10:01:{s:02}]E:\t [Step 2/5] "),
     "jenkins-plain": prefixed("10:01:{s:02}  "),
     "seconds": prefixed("1747000000.{n:06} "),
+    "handed on": prefixed("2025-03-07 23:50:27,531 - __main__ - INFO - [2025-03-07 23:50:27 TP0] "),
+    "loguru": prefixed("2025-05-01 10:00:00.123 | ERROR    | run:main:12 - "),
+    "clock": prefixed("(AReaL) 20251231-02:44:{s:02}.{n:03} Launcher INFO: "),
+    "run view": prefixed("build (3.11, 12.4)\tRun tests\t2025-05-01T10:00:{s:02}.1234567Z "),
+    "sky": prefixed("(worker1, rank=1, pid=123, ip=10.0.0.1) "),
     "numbered": prefixed("{n:6}\t"),
     "listing": prefixed("{n:4} | "),
     "indented": prefixed("    "),
@@ -99,7 +104,7 @@ SAME_FAILURE = {
     "make's end": lambda data: data.rstrip(b"\n") + b"\nmake: *** [Makefile:12: all] Error 2\n",
     "a CI's end": lambda data: data.rstrip(b"\n") + b"\nError: Process completed with exit code 1.\n",
 }
-FEWEST = 3  # lines from which a prefix can be learned
+FEWEST = 5  # lines from which a prefix can be learned
 STRIDE = 3 if THOROUGH else 25
 CLEAN = {name for name, want in EXPECTED.items() if want["answer"] == "clean"}
 FAILED = [name for name, want in EXPECTED.items() if want["answer"] != "clean"]
