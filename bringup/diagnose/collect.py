@@ -28,7 +28,7 @@ INSIDE = 150
 # Among so many lines at the end the status of the whole run is looked for.
 LAST = 3
 
-_QUIET = ("trace", "command", "passed", "zero", "ignored", "commit", "probe")
+_QUIET = ("trace", "command", "passed", "zero", "ignored", "commit", "probe", "excerpt")
 
 
 @functools.lru_cache(maxsize=4)
@@ -85,7 +85,8 @@ class Collector:
         if shape is not None and shape.name in _QUIET:
             return
         noise = shape is not None and shape.weight is Weight.NONE
-        self._match(hit)
+        if hit.line.level != "D":
+            self._match(hit)
         if shape is None or noise or not self._fresh(hit):
             return
         found = read_block(hit, shape)

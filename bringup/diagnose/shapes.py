@@ -47,6 +47,11 @@ _COMPILER = (
     r"(?:nvcc|ptxas(?:-blackwell)?|cudafe\+\+|nvlink|cicc|fatbinary|nvprune|cc1plus|cc1|cc1obj|lto1|gcc|g\+\+|cc|c\+\+"
     r"|clang|clang\+\+|gfortran|f951|hipcc|icpx|as|cpp|rustc)(?:-[\d.]+)?"
 )
+# How a line of a program begins that says an error, and is none: what `grep`, `cat` and `git show` print.
+_CODE = (
+    r"(?://|raise \w[\w.]*\(|throw \w[\w:]*[({]|(?:TORCH_CHECK|TORCH_WARN|CHECK|static_assert|f?printf|print|echo|logger\.\w+"
+    r"|logging\.\w+|warnings\.warn)\(|(?:\w{1,20}[._])?(?:msg|message|text|reason|hint)\s?[+]?=\s)"
+)
 _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     # --- noise: looks like an error, is none
     ("check", Weight.NONE, Category.CONFIGURE, r"(?:-- |checking |Checking |Looking for |Performing |Check(?:ing)? )"),
@@ -61,6 +66,10 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("commit", Weight.NONE, Category.RUNTIME, r"(?:[0-9a-f]{7,40} )?(?:\([^)]{1,80}\) )?(?:[Ff]ix(?:es|ed)?|feat|docs|chore|Merge|Revert|Bump|HEAD is now at)\b(?! the)"),
     ("ignored", Weight.NONE, Category.RUNTIME, r"(?i:caught|handled|expected|ignor(?:ed|ing)|simulat(?:ed|ing)|suppressed|recovered(?: from)?)\b[^:]{0,60}: "),
     ("ignored", Weight.NONE, Category.RUNTIME, r".{0,200}NCCL WARN (?:Failed to open libibverbs|NET/Plugin|PLUGIN|.{0,40}\b[Pp]lugin\b|Missing \\?\"|.{0,60}using (?:internal|default))"),
+    ("excerpt", Weight.NONE, Category.COMPILE, rf"(?:[\w./+-]{{1,200}}\.\w{{1,6}}:\d{{1,6}}:\s*)?{_CODE}"),
+    ("commit", Weight.NONE, Category.RUNTIME, r"(?=[0-9a-f]{0,39}[a-f])(?=[a-f]{0,39}[0-9])[0-9a-f]{7,40} (?!error|fatal)\S"),
+    ("commit", Weight.NONE, Category.RUNTIME, r".{1,200} \(#\d{2,6}\)$"),
+    ("excerpt", Weight.NONE, Category.COMPILE, r"(?:\d{1,6} \| |detected during |instantiated from |inlined from |required from )"),
     ("ignored", Weight.NONE, Category.INSTALL, r"E: Can ?not write log \(Is /dev/pts mounted"),
     ("zero", Weight.NONE, Category.RUNTIME, r".{0,200}\b(?:0|no) (?:errors?|failures?|failed)\b"),
     ("ignored", Weight.NONE, Category.COMPILE, r".{0,400}(?:\(ignored\)|\(non-fatal\)|\bnot fatal\b|\(will retry\))"),
@@ -139,7 +148,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("signal", Weight.SYMPTOM, Category.RUNTIME, r"(?:(?:\*\*\* )?.{1,80} detected \*\*\*: |free\(\): |malloc\(\): |double free|munmap_chunk\(\): |corrupted (?:size|double)|malloc_consolidate)"),
     ("assert", Weight.STRONG, Category.RUNTIME, r"(?:[^\s:]{1,300}: )?[^\s:]{1,400}:\d+: .{1,400}\b[Aa]ssertion [`'‘].{1,400}['’`] failed"),
     ("terminate", Weight.STRONG, Category.RUNTIME, r"terminate called (?:after throwing|without)"),
-    ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
+    ("cuda", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:CUDA (?:driver |runtime )?error\b|CUDA out of memory|CUDNN_STATUS_\w+|CUBLAS_STATUS_\w+|\bcudaError[A-Z]\w+|CUDA driver version is insufficient|CUDA_ERROR_\w+)"),
     ("nccl", Weight.GENERAL, Category.RUNTIME, r".{0,200}(?:NCCL WARN|NCCL error|Watchdog caught collective operation timeout|watchdog got stuck|The client socket has (?:timed out|failed)|\bnccl(?:System|Internal|UnhandledCuda|Remote|InvalidUsage|InvalidArgument)\w*)"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./ -]{1,200}: )?(?:(?:line|Zeile|ligne|línea|linea|行|строка) ?\d+ ?[:：] ?)?[\w./+-]{1,200} ?[:：] ?(?:\w{1,20} )?(?:nicht gefunden|introuvable|non trouvée?|no encontrad[oa]|no se encontró|未找到命令|未找到|找不到命令|コマンドが見つかりません|não encontrado|не найдена?)\.?$"),
     ("shell", Weight.LIGHT, Category.RUNTIME, r"(?:[\w./-]{1,200}: \w{4,8} \d+: )?(?:\S{0,100}/)?(?:cp|mv|cat|install|ln|tar|ba?sh|source|cd|chmod|mkdir|patch|sed|python[\d.]*|env) ?[:：] ?.{1,300}(?:Datei oder Verzeichnis nicht gefunden|Aucun fichier ou dossier de ce (?:type|nom)|No existe el (?:fichero|archivo) o el directorio|没有那个文件或目录|そのようなファイルやディレクトリはありません|Нет такого файла или каталога)\.?$"),

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from helpers.own_data import own_knowledge
+from thorough import THOROUGH
 
 from bringup.diagnose import diagnose_stream
+from bringup.diagnose.knowledge import knowledge_folder
 from bringup.diagnose.model import Finding
 
 CASES = Path(__file__).parent / "cases"
@@ -36,3 +38,26 @@ def test_the_fix_of_an_ordinary_failure_says_what_helps(case: dict[str, str]) ->
     best = first(case["log"])
     assert best is not None
     assert re.search(case["fix"], "\n".join(best.fix))
+
+
+QUOTED = {
+    "source": '    raise RuntimeError("{}")',
+    "grep": "./src/a.py:12:    msg = '{}'",
+    "comment": "   12 |   // {}",
+    "commit": "1a2b3c4 Handle: {}",
+    "pull request": "Say what to do on: {} (#456)",
+    "test": "test_error[{}] PASSED",
+}
+
+
+@pytest.mark.parametrize("form", QUOTED)
+def test_an_error_that_is_only_quoted_is_none(form: str) -> None:
+    excerpts = sorted((knowledge_folder() / "excerpts").glob("*.log"))
+    step = 1 if THOROUGH else 12
+    wrong = []
+    for path in excerpts[list(QUOTED).index(form) % step :: step]:
+        best = first(path.read_text(encoding="utf-8"))
+        assert best is not None
+        if first(f"start\nbuilding\n{QUOTED[form].format(best.line.strip()[:150])}\ngoing on\n") is not None:
+            wrong.append(path.name)
+    assert wrong == []
