@@ -7,11 +7,19 @@ import io
 import re
 
 from bringup.diagnose.blocks import Candidate, read_block
+from bringup.diagnose.evidence import Evidence
 from bringup.diagnose.inside import wrapped_line
 from bringup.diagnose.knowledge import Knowledge
 from bringup.diagnose.match import Match, Matcher
-from bringup.diagnose.outcome import SUCCESS_TRIGGERS, is_counted, is_ended, is_hard, is_stopped, success_of
-from bringup.diagnose.rank import Evidence
+from bringup.diagnose.outcome import (
+    SUCCESS_TRIGGERS,
+    is_counted,
+    is_ended,
+    is_hard,
+    is_harmless,
+    is_stopped,
+    success_of,
+)
 from bringup.diagnose.reader import Hit, Reader, Stream
 from bringup.diagnose.shapes import FOREIGN_TRIGGERS, TRIGGERS, Weight, classify
 from bringup.diagnose.text import Line
@@ -20,6 +28,7 @@ from bringup.model.knowledge import Category
 # Of lines that differ only in numbers this many are kept, and so many candidates altogether; memory stays bounded.
 ALIKE = 2
 MOST = 500
+ENOUGH = 100  # so many candidates are kept whether they were dealt with or not
 MOST_MATCHES = 8
 # A tool that says so many lines after the last step of a build that it stopped speaks of that build.
 SAME_BUILD = 400
@@ -148,6 +157,10 @@ class Collector:
 
     def _store(self, found: Candidate) -> None:
         self._reader.alert = True
+        if len(self.evidence.candidates) >= ENOUGH and is_harmless(found):  # they must not crowd out the real one
+            self.evidence.dropped.append(found.no)
+            del self.evidence.dropped[:-50]
+            return
         if len(self.evidence.candidates) < MOST:
             self.evidence.candidates.append(found)
             return

@@ -76,6 +76,7 @@ _PROBE_BEFORE = re.compile(
     r"(?:Performing .{0,80}[Tt]est .{0,200}failed|Run Build Command|Determining (?:if|the)|Build command line"
     r"|.{0,200}failed with the following output:|configure:\d+: (?:checking|gcc|cc|g\+\+)|\s*Command line: )"
 )
+_STEP = re.compile(r"FAILED: (?!.*cmTC_)")  # of a build, not of a probe
 _EXPECTED_BEFORE = re.compile(
     r"Exception ignored (?:in|while)|Ignor(?:e|ing) |.{0,80}\b(?:retrying|will retry)\b"
     r"|(?:WARNING|WARN|INFO|DEBUG|Warning)\b.{0,400}(?i:error|exception|ignor|fail|unavailable|not available|skip|import|without|unable)"
@@ -150,7 +151,9 @@ def is_harmless(found: Candidate) -> bool:
     if found.category in (Category.COMPILE, Category.LINK, Category.CONFIGURE) and not fatal_next:
         if _PROBE_PATH.search(found.line.core):
             return True
-        if any(_PROBE_BEFORE.match(line.core) for line in before[-6:]) and found.kind in ("gcc", "ld", "compiler"):
+        step = max((at for at, line in enumerate(before) if _STEP.match(line.core)), default=-1)
+        near = before[max(step, len(before) - 7) + 1 :]
+        if any(_PROBE_BEFORE.match(line.core) for line in near) and found.kind in ("gcc", "ld", "compiler"):
             return True
     if _is_spared(after) or (found.weight is Weight.LIGHT and _traced_on(found)):
         return True

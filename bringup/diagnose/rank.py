@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
 from bringup.diagnose.blocks import Candidate
+from bringup.diagnose.evidence import Evidence
 from bringup.diagnose.inside import look_inside
 from bringup.diagnose.match import Match
 from bringup.diagnose.outcome import is_harmless
@@ -38,6 +39,8 @@ _NO_FILE = re.compile(r"couldn't connect to|Can't load the \w+ |find the request
 
 # Of these the same line is written at each attempt; what is said of the last attempt holds for all.
 _TRIED = frozenset({"download", "network"})
+# A compiler only says that it gave up, right below an error of its own.
+_GAVE_UP = re.compile(r"compilation terminated|\d+ errors? (?:generated|detected)")
 _INFO = re.compile(r"\[?(?:INFO|DEBUG)\b")
 _TEST = re.compile(r"(?:FAIL|ERROR): \w+ \(")
 
@@ -52,30 +55,6 @@ class Scored:
     found: Candidate | None
     match: Match | None = None
     inner: Scored | None = None
-
-
-@dataclass(slots=True)
-class Evidence:
-    """All that one pass over a log has collected.
-
-    Attributes:
-        candidates: in the order of the log.
-        matches: known issues, in the order of the log, the first of each id.
-        successes: numbers of lines that report success, with what they prove harmless.
-        hard: numbers of lines that say for good that a step failed.
-        ended: whether the log's last lines give success as the end of the whole run.
-    """
-
-    candidates: list[Candidate] = field(default_factory=list)
-    matches: list[Match] = field(default_factory=list)
-    successes: list[tuple[int, frozenset[Category]]] = field(default_factory=list)
-    hard: list[int] = field(default_factory=list)
-    ended: bool = False
-
-    def undone(self, no: int, category: Category) -> bool:
-        """Return whether a later success proves that an error at line `no` did not matter."""
-        later = [at for at, categories in self.successes if at > no and category in categories]
-        return self.ended or (bool(later) and not any(no <= at < later[-1] for at in self.hard))
 
 
 def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Scored]:
@@ -124,17 +103,21 @@ def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate]]:
     alive: list[Candidate] = []
     dealt_with: list[Candidate] = []
     blocks: list[Candidate] = []
+    spared = list(evidence.dropped)
     for found in sorted(evidence.candidates, key=lambda item: (item.hit.no, item.no)):
         if any(_contains(other, found) for other in blocks[-40:]):
             continue
         if blocks and _is_retry(blocks[-1], found):
             alive = [item for item in alive if item is not blocks[-1]]
+        if _GAVE_UP.match(found.line.core) and any(0 < found.no - no <= FEW for no in spared):
+            continue
         blocks.append(found)
         if not evidence.undone(found.no, found.category):
-            (dealt_with if is_harmless(found) else alive).append(found)
-    spared = {(found.kind, found.line.core): found.no for found in dealt_with if found.kind in _TRIED}
-    alive = [found for found in alive if spared.get((found.kind, found.line.core), 0) <= found.no]
-    return alive, dealt_with
+            harmless = is_harmless(found)
+            (dealt_with if harmless else alive).append(found)
+            spared += [found.no] * harmless
+    tried = {(found.kind, found.line.core): found.no for found in dealt_with if found.kind in _TRIED}
+    return [found for found in alive if tried.get((found.kind, found.line.core), 0) <= found.no], dealt_with
 
 
 def _is_retry(before: Candidate, found: Candidate) -> bool:

@@ -142,6 +142,17 @@ def test_first_error_of_a_parallel_build_in_many_lines(knowledge: Knowledge):
     assert best.follows == len(rows) - first - 2
 
 
+def test_hundreds_of_failed_probes_do_not_hide_the_error(knowledge: Knowledge):
+    rows = []
+    for n in range(600):
+        word = "".join(chr(ord("a") + int(digit)) for digit in f"{n:04}")
+        rows += [f"configure:{n}: checking for {word}", f"conftest.c:{n}:1: fatal error: {word}.h: No such file"]
+    rows += ["FAILED: a.o", "/w/a.cpp:3:1: error: 'foo' does not name a type"]
+    first = len(rows)
+    rows += [f"/w/{row.split()[-1]}.cpp:1:1: error: {row.split()[-1]} is no type" for row in rows[:200:2]]
+    assert look(knowledge, "\n".join(rows)).findings[0].line_no == first
+
+
 LANGUAGES = {
     "zh": "/x/utils.cuh:21:10: 致命错误：cuda_fp8.h：没有那个文件或目录",  # noqa: RUF001
     "de": "/x/utils.cuh:21:10: schwerwiegender Fehler: cuda_fp8.h: Datei oder Verzeichnis nicht gefunden",
