@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from bringup.diagnose.blocks import Candidate
-from bringup.diagnose.shapes import Weight
+from bringup.diagnose.shapes import Weight, classify
 from bringup.diagnose.text import Line
 from bringup.model.knowledge import Category
 
@@ -105,6 +105,7 @@ _DOOMED = re.compile(
 )
 # What a program says right below the exception; the exception's own message may speak of falling back and the like.
 _MOVED_ON = re.compile(r"(?i)(?:\S{1,40} ){0,2}(?:skipp(?:ed|ing)|ignor(?:ed|ing)|continuing|retrying|will retry)\b")
+ORDINARY = 8  # lines after a light failure, none of which says that anything failed
 TRACED = 5  # commands of a traced script after a light failure that tell that it goes on
 LIFE = 3  # lines of ordinary work after a traceback that tell that its program lives on
 
@@ -155,7 +156,7 @@ def is_harmless(found: Candidate) -> bool:
         near = before[max(step, len(before) - 7) + 1 :]
         if any(_PROBE_BEFORE.match(line.core) for line in near) and found.kind in ("gcc", "ld", "compiler"):
             return True
-    if _is_spared(after) or (found.weight is Weight.LIGHT and _traced_on(found)):
+    if _is_spared(after) or (found.weight is Weight.LIGHT and (_traced_on(found) or _scripted_on(found))):
         return True
     if before and found.kind == "traceback":
         said = before[-1].core
@@ -189,3 +190,11 @@ def _is_spared(after: Sequence[Line]) -> bool:
 def _traced_on(found: Candidate) -> bool:
     """Return whether a traced script went on for many commands; a program that is not there was optional then."""
     return sum(line.core.startswith("+ ") for line in found.hit.after[1:]) >= TRACED
+
+
+def _scripted_on(found: Candidate) -> bool:
+    """Return whether a script wrote many ordinary lines after a light failure, and nothing else."""
+    rows = [line for line in found.hit.after[1:] if line.core]
+    return len(rows) >= ORDINARY and not any(
+        (shape := classify(line.core)) and shape.weight > Weight.NONE for line in rows
+    )

@@ -16,6 +16,7 @@ from bringup.diagnose.model import Finding
 CASES = Path(__file__).parent / "cases"
 HANDLED = tomllib.loads((CASES / "handled.toml").read_text(encoding="utf-8"))["case"]
 ORDINARY = tomllib.loads((CASES / "ordinary.toml").read_text(encoding="utf-8"))["case"]
+HARMLESS = (CASES / "harmless.txt").read_text(encoding="utf-8").splitlines()
 
 
 def first(text: str) -> Finding | None:
@@ -61,3 +62,8 @@ def test_an_error_that_is_only_quoted_is_none(form: str) -> None:
         if first(f"start\nbuilding\n{QUOTED[form].format(best.line.strip()[:150])}\ngoing on\n") is not None:
             wrong.append(path.name)
     assert wrong == []
+
+
+def test_lines_that_programs_write_while_all_is_well() -> None:
+    around = "start of it\n" + "more text\n" * 4, "going on here\n" * 8
+    assert [line for line in HARMLESS if first(f"{around[0]}{line}\n{around[1]}") is not None] == []
