@@ -12,7 +12,9 @@ from bringup.diagnose.inside import wrapped_line
 from bringup.diagnose.knowledge import Knowledge
 from bringup.diagnose.match import Match, Matcher
 from bringup.diagnose.outcome import (
+    ATTEMPT_TRIGGERS,
     SUCCESS_TRIGGERS,
+    is_attempt,
     is_counted,
     is_ended,
     is_hard,
@@ -66,7 +68,7 @@ class Collector:
     def read(self, stream: Stream) -> Reader:
         """Read the stream to its end."""
         foreign = tuple(word.encode() for word in FOREIGN_TRIGGERS)
-        later = tuple(word.encode() for word in SUCCESS_TRIGGERS)
+        later = tuple(word.encode() for word in (*SUCCESS_TRIGGERS, *ATTEMPT_TRIGGERS))
         self._reader = reader = Reader(stream, self._triggers, foreign=foreign, later=later)
         for hit in reader.hits():
             self._take(hit)
@@ -74,6 +76,7 @@ class Collector:
         for back, line in enumerate(reversed(reader.tail)):
             self._success(reader.lines - back, line)
             self.evidence.ended |= back < LAST and is_ended(line)
+        self.evidence.attempts = [no for no in self.evidence.attempts if no < reader.lines]
         kept = [item for item in self.evidence.successes if not self._is_void(item[0])]
         self.evidence.successes = sorted(kept, key=lambda item: item[0])
         matches = [match for found in self._seen.values() for match in found]
@@ -88,6 +91,8 @@ class Collector:
         if is_hard(hit.line):
             self.evidence.hard.append(hit.no)
             del self.evidence.hard[1000:-1]
+        if is_attempt(hit.line):
+            self._again(hit.no)
         if is_stopped(hit.line):
             self._stopped.append(hit.no)
             del self._stopped[1000:-1]
@@ -112,6 +117,15 @@ class Collector:
             del self.evidence.successes[1000:-1]
             if is_counted(line):
                 self._counted.add(no)
+
+    def _again(self, no: int) -> None:
+        """Remember that something begins once more, if anything failed before."""
+        if self.evidence.candidates or self._seen:
+            self.evidence.attempts.append(no)
+            del self.evidence.attempts[:-2]
+            self._alike.clear()  # what fails in the same words now counts
+            for found in self._seen.values():
+                del found[2:]
 
     def _is_void(self, no: int) -> bool:
         """Return whether the line only counted to the end of a build that then stopped (`-k`)."""

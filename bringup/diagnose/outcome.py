@@ -49,6 +49,15 @@ SUCCESS_TRIGGERS: tuple[str, ...] = (
     "job succeeded", "startup complete", "fired up", "config.status: ", "naming to ", "result: ",
 )  # fmt: skip
 
+# Where a script says that it tries the same once more, or otherwise; what failed before is not what ended it.
+_ATTEMPT = re.compile(
+    r"(?i)(?:.{0,80}\b(?:trying|retrying) (?:it )?(?:again|once more)\b|.{0,20}\b(?:attempt|try) (?:[2-9]|\d\d)(?: of | ?/ ?)\d"
+    r"|(?:re)?trying (?:\w+://|(?:the )?(?:next |second |other )?mirror|with )|.{0,80}\bresuming at\b"
+    r"|.{0,120}, (?:building|installing|compiling) (?:it )?from source\.?$"
+    r"|running setup\.py install for .{1,100} finished with status 'done')"
+)
+ATTEMPT_TRIGGERS: tuple[str, ...] = ("trying ", "attempt ", " try ", "resuming at", "from source", "with status 'done'")
+
 # Lines after which no later success of another step makes the failure undone.
 _HARD = re.compile(
     r"(?:error: (?:subprocess-exited|metadata-generation|failed-wheel|legacy-install|externally-managed|could not compile)"
@@ -79,10 +88,11 @@ _PROBE_BEFORE = re.compile(
 _STEP = re.compile(r"FAILED: (?!.*cmTC_)")  # of a build, not of a probe
 _EXPECTED_BEFORE = re.compile(
     r"Exception ignored (?:in|while)|Ignor(?:e|ing) |.{0,80}\b(?:retrying|will retry)\b"
-    r"|(?:WARNING|WARN|INFO|DEBUG|Warning)\b.{0,400}(?i:error|exception|ignor|fail|unavailable|not available|skip|import|without|unable)"
+    r"|(?:WARNING|WARN|INFO|DEBUG|Warning)\b.{0,400}(?i:error|exception|ignor|fail|unavailable|not available|skip|import|without|unable|missing|optional|not found|not installed)"
 )
+_UNWANTED = re.compile(r"(?i)\b(?:optional|missing|not installed|not available|unavailable|skip|ignor|without)")
 _DEALT_WITH = re.compile(
-    r"(?i)(?:\bwill retry\b|\bretrying\b(?![-=<>~!])|\b(?:at|on|after) attempt \d|\battempt \d+ (?:succeeded|ok)\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"
+    r"(?i)(?:\bwill retry\b|\bretry scheduled\b|\bretrying\b(?![-=<>~!])|\b(?:at|on|after) attempt \d|\battempt \d+ (?:succeeded|ok)\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"
     r"|could not be compiled|speedups are not enabled|pure[- ]python|Plain-Python|\bnon-fatal\b|not fatal\b"
     r"|\(ignored\)|removing: _configtest|safely ignore|can be ignored|continuing (?:without|anyway)"
     r"|\btry(?:ing)? (?:the )?(?:next|another|other|mirror|alternative)\S*|\bresum(?:e|ing) (?:the )?download|\bno GPU, using\b"
@@ -115,6 +125,11 @@ def success_of(line: Line) -> frozenset[Category]:
     if not _MAYBE_SUCCESS.match(line.core):
         return frozenset()
     return next((categories for pattern, categories in _SUCCESS if pattern.match(line.core)), frozenset())
+
+
+def is_attempt(line: Line) -> bool:
+    """Return whether a script says that it begins once more."""
+    return _ATTEMPT.match(line.core) is not None
 
 
 def is_hard(line: Line) -> bool:
@@ -156,10 +171,16 @@ def is_harmless(found: Candidate) -> bool:
         near = before[max(step, len(before) - 7) + 1 :]
         if any(_PROBE_BEFORE.match(line.core) for line in near) and found.kind in ("gcc", "ld", "compiler"):
             return True
-    if _is_spared(after) or (found.weight is Weight.LIGHT and (_traced_on(found) or _scripted_on(found))):
+    if (
+        (found.kind == "download" and _is_retried(found, before))
+        or _is_spared(after)
+        or (found.weight is Weight.LIGHT and (_traced_on(found) or _scripted_on(found)))
+    ):
         return True
     if before and found.kind == "traceback":
         said = before[-1].core
+        if before[-1].level in _QUIET and _UNWANTED.search(said):
+            return True
         if _EXPECTED_BEFORE.match(said) or (_DEALT_WITH.search(said) and not _OFFER.match(said)):
             return True
     if found.kind == "traceback" and (_lives_on(found) or _moved_on(found)):
@@ -198,3 +219,10 @@ def _scripted_on(found: Candidate) -> bool:
     return len(rows) >= ORDINARY and not any(
         (shape := classify(line.core)) and shape.weight > Weight.NONE for line in rows
     )
+
+
+def _is_retried(found: Candidate, before: Sequence[Line]) -> bool:
+    """Return whether curl was to try again by itself, and the traced script went on with another command."""
+    called = any(line.core.startswith("+ ") and " --retry" in line.core for line in before)
+    final = re.search(r"\b4(?:0[134]|10)\b", found.line.core) is not None
+    return called and not final and any(line.core.startswith("+ ") for line in found.hit.after[1:4])

@@ -117,6 +117,9 @@ def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate]]:
             (dealt_with if harmless else alive).append(found)
             spared += [found.no] * harmless
     tried = {(found.kind, found.line.core): found.no for found in dealt_with if found.kind in _TRIED}
+    again = {(found.kind, found.line.core) for found in alive if found.kind == "git"}
+    alive += [found for found in dealt_with if (found.kind, found.line.core) in again]  # the same once more, in vain
+    alive.sort(key=lambda found: (found.hit.no, found.no))
     return [found for found in alive if tried.get((found.kind, found.line.core), 0) <= found.no], dealt_with
 
 

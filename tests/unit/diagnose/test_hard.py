@@ -153,6 +153,16 @@ def test_hundreds_of_failed_probes_do_not_hide_the_error(knowledge: Knowledge):
     assert look(knowledge, "\n".join(rows)).findings[0].line_no == first
 
 
+def test_of_several_attempts_the_last_one_counts(knowledge: Knowledge):
+    failed = "[1/2] cc -c a.c\na.c:1:1: error: unknown type name 'foo'\nninja: build stopped: subcommand failed.\n"
+    again = "failed with 8 jobs, trying again with fewer\n"
+    assert look(knowledge, failed + again + "[1/2] cc -c a.c\n[2/2] ar rcs a.a a.o\nok\n").findings == ()
+    assert look(knowledge, (failed + again) * 4 + failed).findings[0].line_no == 18
+    assert look(knowledge, failed + again).findings[0].line_no == 2
+    advice = "please correct the flags and try again\nsee the manual\nbye\n"
+    assert look(knowledge, failed + advice).findings[0].line_no == 2
+
+
 LANGUAGES = {
     "zh": "/x/utils.cuh:21:10: 致命错误：cuda_fp8.h：没有那个文件或目录",  # noqa: RUF001
     "de": "/x/utils.cuh:21:10: schwerwiegender Fehler: cuda_fp8.h: Datei oder Verzeichnis nicht gefunden",
