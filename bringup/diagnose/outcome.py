@@ -51,7 +51,8 @@ SUCCESS_TRIGGERS: tuple[str, ...] = (
 
 # Where a script says that it tries the same once more, or otherwise; what failed before is not what ended it.
 _ATTEMPT = re.compile(
-    r"(?i)(?:.{0,80}\b(?:trying|retrying) (?:it )?(?:again|once more)\b|.{0,20}\b(?:attempt|try) (?:[2-9]|\d\d)(?: of | ?/ ?)\d"
+    r"(?i)(?:.{0,80}\b(?:trying|retrying) (?:it )?(?:again|once more)\b(?! (?:is|won|does|did|would|may|might|can|later))|(?!.*\b(?:fail|error|exceed|unsuccess|timed out|refused|giv))"
+    r".{0,20}\b(?:attempt|try) (?:[2-9]|\d\d)(?: of | ?/ ?)\d"
     r"|(?:re)?trying (?:\w+://|(?:the )?(?:next |second |other )?mirror|with )|.{0,80}\bresuming at\b"
     r"|.{0,120}, (?:building|installing|compiling) (?:it )?from source\.?$"
     r"|running setup\.py install for .{1,100} finished with status 'done')"
