@@ -112,12 +112,15 @@ _CALM = ("I", "D")
 _BUSY = re.compile(r"(?:Decode|Prefill) batch\b|.{0,80}\bHTTP/[\d.]+\" 2\d\d\b")
 _DOOMED = re.compile(
     r"(?i)(?:\bshut(?:ting)?[ _-]?down|\bexit|\babort|\bterminat|\bfail|\berror|\bkill|\bcrash|\bstop|\bgiving up"
-    r"|\bfatal|\bsig(?:quit|term|kill|segv)|\bexception|\btraceback|\bclean(?:ing)?[ _-]?up|\bclos(?:e|ing)\b|\bdestroy)"
+    r"|\bfatal|\bsig(?:quit|term|kill|segv)|\bexception|\btraceback|\bclean(?:ing)?[ _-]?up|\bclos(?:e|ing)\b|\bdestroy"
+    r"|\bwaiting for\b|\bnot ready\b|\bunhealthy|\bretr(?:y|ies)|HTTP/[\d.]+\" 5\d\d)"
 )
 # What a program says right below the exception; the exception's own message may speak of falling back and the like.
 _MOVED_ON = re.compile(r"(?i)(?:\S{1,40} ){0,2}(?:skipp(?:ed|ing)|ignor(?:ed|ing)|continuing|retrying|will retry)\b")
 ORDINARY = 8  # lines after a light failure, none of which says that anything failed
 TRACED = 5  # commands of a traced script after a light failure that tell that it goes on
+# After these no process works on, whatever others write.
+_MORTAL = re.compile(r"(?i)\bcuda\w{0,40} error|\bCUDA error|nccl|cudnn|cublas|illegal memory|device-side assert")
 LIFE = 3  # lines of ordinary work after a traceback that tell that its program lives on
 
 
@@ -193,6 +196,8 @@ def is_harmless(found: Candidate) -> bool:
 
 def _lives_on(found: Candidate) -> bool:
     """Return whether the program that logged a traceback went on with its ordinary work, as far as the log shows."""
+    if _MORTAL.search(found.line.core):
+        return False
     rows = [line for line in found.hit.after[found.no - found.hit.no + 1 :] if line.core]
     busy = [line for line in rows if line.level in _CALM or _BUSY.match(line.core)]
     return len(busy) >= LIFE and rows[-1] in busy and not any(_DOOMED.search(line.core) for line in rows)

@@ -64,7 +64,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("warning", Weight.NONE, Category.COMPILE, r"(?:[^\s:()]{1,400}\(\d+\): (?:warning|remark)|(?:[\w.]*\.)?\w*Warning:)"),
     ("passed", Weight.NONE, Category.RUNTIME, r".{0,300}(?:\bPASSED\b|\.\.\. ok$|\bSKIPPED\b|\bXFAIL\b|\[ {6} OK \])"),
     ("commit", Weight.NONE, Category.RUNTIME, r"(?:[0-9a-f]{7,40} )?(?:\([^)]{1,80}\) )?(?:[Ff]ix(?:es|ed)?|feat|docs|chore|Merge|Revert|Bump|HEAD is now at)\b(?! the)"),
-    ("ignored", Weight.NONE, Category.RUNTIME, r"(?i:caught|handled|expected|ignor(?:ed|ing)|simulat(?:ed|ing)|suppressed|recovered(?: from)?)\b[^:]{0,60}: "),
+    ("ignored", Weight.NONE, Category.RUNTIME, r"(?i:caught(?: the)?(?: expected[^:]{0,40})?|handled|expected (?:error|failure|exception)\b[^:]{0,40}|(?:ignor(?:ed|ing)|simulat(?:ed|ing)|suppressed|recovered from)\b[^:]{0,60}): "),
     ("ignored", Weight.NONE, Category.RUNTIME, r".{0,200}NCCL (?:INFO |WARN (?:Failed to open libibverbs|NET/Plugin|PLUGIN|.{0,40}\b[Pp]lugin\b|Missing \\?\"|.{0,60}using (?:internal|default)))"),
     ("excerpt", Weight.NONE, Category.COMPILE, rf"(?:[\w./+-]{{1,200}}\.\w{{1,6}}:\d{{1,6}}:\s*)?{_CODE}"),
     ("commit", Weight.NONE, Category.RUNTIME, r"(?=[0-9a-f]{0,39}[a-f])(?=[a-f]{0,39}[0-9])[0-9a-f]{7,40} (?!error|fatal)\S"),
