@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import io
 import re
+from collections import deque
 
+from bringup.diagnose.attempts import ATTEMPT_TRIGGERS, is_again, tried_again
 from bringup.diagnose.blocks import Candidate, read_block
 from bringup.diagnose.evidence import Evidence
 from bringup.diagnose.inside import wrapped_line
 from bringup.diagnose.knowledge import Knowledge
 from bringup.diagnose.match import Match, Matcher
 from bringup.diagnose.outcome import (
-    ATTEMPT_TRIGGERS,
     SUCCESS_TRIGGERS,
-    is_attempt,
     is_counted,
     is_ended,
     is_hard,
@@ -23,13 +23,14 @@ from bringup.diagnose.outcome import (
     success_of,
 )
 from bringup.diagnose.reader import Hit, Reader, Stream
-from bringup.diagnose.shapes import FOREIGN_TRIGGERS, TRIGGERS, Weight, classify
+from bringup.diagnose.shapes import FOREIGN_TRIGGERS, TRIGGERS, Shape, Weight, classify
 from bringup.diagnose.text import Line
 from bringup.model.knowledge import Category
 
 # Of lines that differ only in numbers this many are kept, and so many candidates altogether; memory stays bounded.
 ALIKE = 2
 MOST = 500
+LATEST = 8  # so many of the latest of those are looked at too: an attempt that fails like the ones before is the last
 ENOUGH = 100  # so many candidates are kept whether they were dealt with or not
 MOST_MATCHES = 8
 # A tool that says so many lines after the last step of a build that it stopped speaks of that build.
@@ -59,6 +60,7 @@ class Collector:
         self._triggers = triggers(knowledge)
         self._alike: dict[str, int] = {}
         self._latest: list[Candidate] = []
+        self._repeats: deque[tuple[Hit, Shape]] = deque(maxlen=LATEST)
         self._reader = Reader(io.BytesIO(), ())
         self._seen: dict[str, list[Match]] = {}
         self._counted: set[int] = set()
@@ -72,11 +74,12 @@ class Collector:
         self._reader = reader = Reader(stream, self._triggers, foreign=foreign, later=later)
         for hit in reader.hits():
             self._take(hit)
+        for hit, shape in self._repeats:
+            self._store_block(hit, shape)
         self.evidence.candidates += self._latest
         for back, line in enumerate(reversed(reader.tail)):
             self._success(reader.lines - back, line)
             self.evidence.ended |= back < LAST and is_ended(line)
-        self.evidence.attempts = [no for no in self.evidence.attempts if no < reader.lines]
         kept = [item for item in self.evidence.successes if not self._is_void(item[0])]
         self.evidence.successes = sorted(kept, key=lambda item: item[0])
         matches = [match for found in self._seen.values() for match in found]
@@ -91,8 +94,8 @@ class Collector:
         if is_hard(hit.line):
             self.evidence.hard.append(hit.no)
             del self.evidence.hard[1000:-1]
-        if is_attempt(hit.line):
-            self._again(hit.no)
+        if is_again(hit.line):
+            self._again()
         if is_stopped(hit.line):
             self._stopped.append(hit.no)
             del self._stopped[1000:-1]
@@ -101,8 +104,14 @@ class Collector:
         noise = shape is not None and shape.weight is Weight.NONE
         if hit.line.level != "D":
             self._match(hit)
-        if shape is None or noise or not self._fresh(hit):
+        if shape is None or noise:
             return
+        if self._fresh(hit):
+            self._store_block(hit, shape)
+        else:
+            self._repeats.append((hit, shape))
+
+    def _store_block(self, hit: Hit, shape: Shape) -> None:
         found = read_block(hit, shape)
         if found is not None:
             hit.keep()
@@ -118,14 +127,11 @@ class Collector:
             if is_counted(line):
                 self._counted.add(no)
 
-    def _again(self, no: int) -> None:
-        """Remember that something begins once more, if anything failed before."""
-        if self.evidence.candidates or self._seen:
-            self.evidence.attempts.append(no)
-            del self.evidence.attempts[:-2]
-            self._alike.clear()  # what fails in the same words now counts
-            for found in self._seen.values():
-                del found[2:]
+    def _again(self) -> None:
+        """Something begins once more: what fails in the same words now counts as well."""
+        self._alike.clear()
+        for found in self._seen.values():
+            del found[2:]
 
     def _is_void(self, no: int) -> bool:
         """Return whether the line only counted to the end of a build that then stopped (`-k`)."""
@@ -171,7 +177,9 @@ class Collector:
 
     def _store(self, found: Candidate) -> None:
         self._reader.alert = True
-        if len(self.evidence.candidates) >= ENOUGH and is_harmless(found):  # they must not crowd out the real one
+        if len(self.evidence.candidates) >= ENOUGH and (
+            is_harmless(found) or tried_again(found)
+        ):  # they must not crowd out the real one
             self.evidence.dropped.append(found.no)
             del self.evidence.dropped[:-50]
             return

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bringup.diagnose.attempts import redone, tried_again
 from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.match import Match
+from bringup.diagnose.shapes import Weight
 from bringup.model.knowledge import Category
 
 
@@ -19,8 +21,9 @@ class Evidence:
         successes: numbers of lines that report success, with what they prove harmless.
         hard: numbers of lines that say for good that a step failed.
         dropped: numbers of the latest lines that were dealt with and are not among the candidates.
-        attempts: numbers of the latest lines that say that all begins once more.
         ended: whether the log's last lines give success as the end of the whole run.
+        redone: first and last lines of failed attempts, up to where the same thing was done after all, with their end.
+        superseded: first and last lines of failures after which the work was begun again, however that ended.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
@@ -28,12 +31,27 @@ class Evidence:
     successes: list[tuple[int, frozenset[Category]]] = field(default_factory=list)
     hard: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
-    attempts: list[int] = field(default_factory=list)
     ended: bool = False
+    redone: list[tuple[int, int, int]] = field(default_factory=list)
+    superseded: list[tuple[int, int]] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Find the failures after which the same thing was done; what only says that they failed is settled too."""
+        self.redone = [
+            (found.hit.no, found.end, max(found.no, found.end) + below)
+            for found in self.candidates
+            if (below := redone(found))
+        ]
+        self.superseded = [(found.hit.no, found.end) for found in self.candidates if tried_again(found)]
+        self.hard = [no for no in self.hard if not any(low <= no <= done for low, _, done in self.redone)]
+
+    def settled(self, found: Candidate) -> bool:
+        """Return whether this is a failed attempt at what was done later, or only says that there was one."""
+        wrapper = found.weight <= Weight.WRAPPER
+        return any(low <= found.no <= (done if wrapper else high) for low, high, done in self.redone)
 
     def undone(self, no: int, category: Category) -> bool:
         """Return whether a later success proves that an error at line `no` did not matter."""
-        if self.attempts and no < self.attempts[-1]:
-            return True
         later = [at for at, categories in self.successes if at > no and category in categories]
-        return self.ended or (bool(later) and not any(no <= at < later[-1] for at in self.hard))
+        attempt = any(low <= no <= high for low, high, _ in self.redone)
+        return attempt or self.ended or (bool(later) and not any(no <= at < later[-1] for at in self.hard))

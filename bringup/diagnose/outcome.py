@@ -41,6 +41,7 @@ _SUCCESS: tuple[tuple[re.Pattern[str], frozenset[Category]], ...] = (
     (re.compile(r".{0,80}Finished server process \["), frozenset({Category.RUNTIME, Category.IMPORT})),
     (re.compile(r".{0,40}\b[Ss]erver (?:has )?(?:stopped|shut down)(?: cleanly| gracefully)?\.?$"), frozenset({Category.RUNTIME, Category.IMPORT})),
     (re.compile(r".{0,80}(?:Application startup complete|(?:[Tt]he )?server is fired up and ready to roll)"), _ALL),
+    (re.compile(r"(?i:(?:all|everything)\b.{0,60}\b(?:is|are|were) (?:there|here|ready|present|ok|okay|fine|good|up to date|in place|installed|built|complete)[.!]?$)"), _BUILDING | {Category.RUNTIME}),
     (re.compile(r"(?:naming to \S+ done|writing image sha256|exporting layers .*done)"), _ALL),
 )  # fmt: skip
 _MAYBE_SUCCESS = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _SUCCESS))
@@ -48,16 +49,6 @@ SUCCESS_TRIGGERS: tuple[str, ...] = (
     "success", " packages in ", " package in ", "build files have", "[100%]", "finished ", " passed", "test result: ok",
     "job succeeded", "startup complete", "fired up", "config.status: ", "naming to ", "result: ",
 )  # fmt: skip
-
-# Where a script says that it tries the same once more, or otherwise; what failed before is not what ended it.
-_ATTEMPT = re.compile(
-    r"(?i)(?:.{0,80}\b(?:trying|retrying) (?:it )?(?:again|once more)\b(?! (?:is|won|does|did|would|may|might|can|later))|(?!.*\b(?:fail|error|exceed|unsuccess|timed out|refused|giv))"
-    r".{0,20}\b(?:attempt|try) (?:[2-9]|\d\d)(?: of | ?/ ?)\d"
-    r"|(?:re)?trying (?:\w+://|(?:the )?(?:next |second |other )?mirror|with )|.{0,80}\bresuming at\b"
-    r"|.{0,120}, (?:building|installing|compiling) (?:it )?from source\.?$"
-    r"|running setup\.py install for .{1,100} finished with status 'done')"
-)
-ATTEMPT_TRIGGERS: tuple[str, ...] = ("trying ", "attempt ", " try ", "resuming at", "from source", "with status 'done'")
 
 # Lines after which no later success of another step makes the failure undone.
 _HARD = re.compile(
@@ -129,11 +120,6 @@ def success_of(line: Line) -> frozenset[Category]:
     if not _MAYBE_SUCCESS.match(line.core):
         return frozenset()
     return next((categories for pattern, categories in _SUCCESS if pattern.match(line.core)), frozenset())
-
-
-def is_attempt(line: Line) -> bool:
-    """Return whether a script says that it begins once more."""
-    return _ATTEMPT.match(line.core) is not None
 
 
 def is_hard(line: Line) -> bool:

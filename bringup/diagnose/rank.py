@@ -10,6 +10,7 @@ from itertools import pairwise
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
+from bringup.diagnose.attempts import tried_again
 from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.evidence import Evidence
 from bringup.diagnose.inside import look_inside
@@ -59,6 +60,7 @@ class Scored:
 
 def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Scored]:
     """Return the possible roots, best first; empty where nothing failed."""
+    evidence.settle()
     alive, dealt_with = _alive(evidence)
     if alive and max(found.weight for found in alive) <= Weight.VAGUE:
         over = dealt_with and max((at for at, _ in evidence.successes), default=0) > max(found.no for found in alive)
@@ -112,12 +114,13 @@ def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate]]:
         if _GAVE_UP.match(found.line.core) and any(0 < found.no - no <= FEW for no in spared):
             continue
         blocks.append(found)
-        if not evidence.undone(found.no, found.category):
-            harmless = is_harmless(found)
+        if not (evidence.settled(found) or evidence.undone(found.no, found.category)):
+            harmless = is_harmless(found) or (found.hit.no, found.end) in evidence.superseded
             (dealt_with if harmless else alive).append(found)
             spared += [found.no] * harmless
     tried = {(found.kind, found.line.core): found.no for found in dealt_with if found.kind in _TRIED}
-    again = {(found.kind, found.line.core) for found in alive if found.kind == "git"}
+    ends = [found for found in alive if found.kind == "git" or (found is alive[-1] and found.kind == "traceback")]
+    again = {(found.kind, found.line.core) for found in ends}
     alive += [found for found in dealt_with if (found.kind, found.line.core) in again]  # the same once more, in vain
     alive.sort(key=lambda found: (found.hit.no, found.no))
     return [found for found in alive if tried.get((found.kind, found.line.core), 0) <= found.no], dealt_with
@@ -143,6 +146,11 @@ def _went_on(scored: list[Scored], lines: int) -> None:
     if any(item.found and _of_test(item.found) for item in traces):
         for item in traces:
             item.score -= 0 if item.found and _of_test(item.found) else WENT_ON
+    last = scored[-1] if scored else None
+    if last and last.found and last.found.kind == "usage" and lines - last.no <= FEW:  # it lived to read its arguments
+        for item in traces:
+            if item.found and item.found.hit.line.stream == last.found.hit.line.stream:
+                item.score = min(item.score, last.score - 1)
     if not traces or lines - traces[-1].no > THE_END:
         return
     if len(traces) > 1 and lines - traces[-1].no <= FEW:
@@ -186,7 +194,8 @@ def _chains(scored: list[Scored]) -> list[Scored]:
 def _usable(evidence: Evidence, lines: int) -> list[Match]:
     """Return the first match of each issue that counts: not shown source, not undone, a hang only at the end."""
     usable: dict[str, Match] = {}
-    for match in sorted(evidence.matches, key=_is_quiet):
+    early = [match for match in evidence.matches if any(a <= match.no <= z for a, z in evidence.superseded)]
+    for match in sorted(evidence.matches, key=lambda match: (match in early, _is_quiet(match))):
         issue = match.item.issue
         if issue.id in usable:
             continue
@@ -223,7 +232,9 @@ def _explain(scored: list[Scored], match: Match, evidence: Evidence, facts: Mapp
     bonus = (KNOWN_WEAK if issue.weak else KNOWN) - (0 if is_affected(issue, facts) else AGAINST_FACTS)
     if home is None:
         around = [found for found in evidence.candidates if _covers(found, match)]
-        if any(is_harmless(found) or evidence.undone(found.no, found.category) for found in around):
+        if any(
+            is_harmless(found) or tried_again(found) or evidence.undone(found.no, found.category) for found in around
+        ):
             return
         shape = classify(match.hit.line.core)
         quiet = issue.silent or (shape is not None and shape.weight is Weight.NONE)

@@ -15,6 +15,7 @@ from bringup.diagnose.model import Finding
 
 CASES = Path(__file__).parent / "cases"
 HANDLED = tomllib.loads((CASES / "handled.toml").read_text(encoding="utf-8"))["case"]
+ATTEMPTS = tomllib.loads((CASES / "attempts.toml").read_text(encoding="utf-8"))["case"]
 ORDINARY = tomllib.loads((CASES / "ordinary.toml").read_text(encoding="utf-8"))["case"]
 HARMLESS = (CASES / "harmless.txt").read_text(encoding="utf-8").splitlines()
 
@@ -24,7 +25,7 @@ def first(text: str) -> Finding | None:
     return answer.findings[0] if answer.findings else None
 
 
-@pytest.mark.parametrize("case", HANDLED, ids=lambda case: case["name"])
+@pytest.mark.parametrize("case", [*HANDLED, *ATTEMPTS], ids=lambda case: case["name"])
 def test_what_was_dealt_with_is_no_failure(case: dict[str, str]) -> None:
     best = first(case["log"])
     if case["root"]:
