@@ -36,6 +36,8 @@ _JIT = re.compile(
     r"|torch/utils/cpp_extension\.py.*(?:load|jit)"
 )
 
+# What can be told from a word of a sentence: a path, a qualified or compound name, a quoted word, a number.
+_SAYS_WHO = re.compile(r"\w[:._/=-]{1,2}\w|[a-z][A-Z]|[\"'`]\w|[A-Z]{2}|\d")
 _PIP_FRAME = re.compile(r'File "[^"]{1,300}/pip/_(?:internal|vendor)/')
 _STEP = re.compile(r"\[\d+/\d+\] |ninja: ")
 _MAKING = re.compile(r"(?m)^(?:g?make(?:\[\d+\])?: \*\*\* \[|FAILED: |ninja: build stopped)")
@@ -78,7 +80,7 @@ def unknown(
             fix=(*(fill(text, values) for text in said), "read the lines around it, then search for the phrase"),
             confidence=_HONEST,
             url="",
-            search=search_phrase(line.core),
+            search=search_phrase(_told(line, hit, item.no)),
             **common,  # type: ignore[arg-type]
         )
     advice, found = chosen
@@ -94,7 +96,7 @@ def unknown(
         fix=(*fix, *_from_log(line, hit, item.no, fix)),
         confidence=_ADVISED,
         url="",
-        search=search_phrase(line.core),
+        search=search_phrase(_told(line, hit, item.no)),
         **common,  # type: ignore[arg-type]
     )
 
@@ -129,7 +131,7 @@ def _from_log(line: Line, hit: Hit, no: int, said: Sequence[str]) -> list[str]:
     texts = [f"the log itself says: {text}" for text in hints(line.core, rows)]
     known = " ".join((*said, *texts))
     command = line.core.lower().startswith("error: command")
-    named = [] if command else [name for name in names(line.core) if name not in known]
+    named = [] if command else [name for name in names(line.core) if name not in known and name != "main"]
     if named:
         texts.append(f"begin with what the line names: {', '.join(named)}")
     return texts
@@ -245,6 +247,14 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     if "stack" not in values:
         return filled
     return _TARGETED.sub(lambda found: f"{found[0]} --stack {values['stack']}", filled)
+
+
+def _told(line: Line, hit: Hit, no: int) -> str:
+    """Return the root line, with the name that its sentence begins with some lines above if it has none of its own."""
+    if _SAYS_WHO.search(line.core):
+        return line.core
+    above = [row.core for row in hit.after[: max(0, no - hit.no)][1:] if row.core]
+    return " ".join((*(row for row in above[-1:] if _SAYS_WHO.search(row)), line.core))
 
 
 def search_phrase(core: str) -> str:
