@@ -25,7 +25,7 @@ _AGAIN = re.compile(
     r"|.{0,80}\b(?:second|third|fourth|fifth|next|another|new|last|final) (?:try|attempt)\b(?! (?:also )?(?:failed|ended))"
     r"|[^\w:]{0,4}(?:\w+ ){0,3}(?:attempt|try|retry)(?: no\.?)? ?[#(\[]?(?:[2-9]|1\d)\b(?!.{0,20}\b(?:failed|ended|failure|unsuccessful))"
     r"|.{0,60}\bfall(?:ing)? ?back (?:to|on)\b|.{0,60}\btrying (?:the |with )?(?:next|another|other|mirror|alternative|fewer|less|an? )"
-    r"|(?:\w+ ){0,2}try(?:ing)? (?:[a-z+]{2,10}://|/|\./)\S+$|(?:now )?trying (?:mirror|source|url|server|host)\b"
+    r"|(?:\w+ ){0,2}try(?:ing)? (?:[a-z+]{2,10}://|/|\./)\S+$|(?:now )?(?:trying|using|switching to) (?:the )?(?:next |other |another |second )?(?:mirror|source|url|server|host)\b(?! (?:is|was|did|has|not)\b)"
     r"|(?:.{0,80}[,;:] )?(?:now )?(?:re)?building (?:it |this )?from (?:source|sdist)(?: instead)?\.{0,3}$"
     r"|.{0,80}\b(?:again|retry) with (?:fewer|less|more|a |one|1|--|-j)|.{0,80}, resuming\b|.{0,60}\b(?:will restart|restarting) (?:the )?(?:build|download|transfer|step|job|worker|server|container|process)|.{0,60}\btrying to (?:resume|reconnect|recover)\b)"
 )  # fmt: skip
