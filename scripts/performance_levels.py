@@ -72,7 +72,8 @@ def starts(document: dict[str, Any]) -> list[str]:
     for kind in ("cold", "prebuilt", "warm"):
         if f"{kind}_s" in found:
             lines.append(f"| {kind} | {found[f'{kind}_s']:.1f} | {found[f'{kind}_first_token_s']:.1f} |")
-    ratios = f"cold / prebuilt {found['cold_over_prebuilt']:.2f}, prebuilt / warm {found['prebuilt_over_warm']:.2f}"
+    names = [name for name in ("cold_over_prebuilt", "prebuilt_over_warm") if name in found]
+    ratios = ", ".join(f"{name.replace('_over_', ' / ')} {found[name]:.2f}" for name in names)
     return [*lines, "", f"Medians of {len(found['runs']['prebuilt'])}; {ratios}.", ""]
 
 

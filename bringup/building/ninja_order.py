@@ -20,7 +20,7 @@ from bringup.system.fs import write_atomic
 
 MARK = "# Moved here by bringup: units that take long come first."
 POOL = "bringup_giants"
-_BUILD = re.compile(r"^build ((?:\$.|[^ :$])+)")
+_BUILD = re.compile(r"^build ((?:\$.|[^ :$])+)", re.MULTILINE)
 
 
 class UnitCosts(Table, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ def long_units_first(build_ninja: Path, costs: UnitCosts, *, memory_bytes: int) 
 
 def units_of(text: str, costs: UnitCosts) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the units of known cost in the text of a build.ninja: object file, CPU seconds and MiB."""
-    for found in re.finditer(_BUILD.pattern, text, re.MULTILINE):
+    for found in _BUILD.finditer(text):
         cost = _cost(found[1], costs.units)
         if cost is not None:
             yield found[1], cost
