@@ -27,7 +27,9 @@ from bringup.system.fs import file_sha256, storage_errors
 from bringup.system.spent import spent_on
 
 BLOCK = 1 << 20
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = (
+    30.0  # for the first attempt; a host that took the request and says nothing gets twice as long each time
+)
 FIRST_PAUSE_SECONDS = 0.2
 FATAL_STATUS = frozenset({400, 401, 403, 404, 405, 410, 451})
 OFFLINE_HINT = "check network and proxy, name another mirror with --mirror, or use --offline with a filled cache"
@@ -67,6 +69,10 @@ class _TransientError(Exception):
     """Worth another attempt."""
 
 
+class _SilentError(_TransientError):
+    """The host took the request and then said nothing: a caching proxy fetches the whole of a big file first."""
+
+
 def download(
     url: str,
     dest: Path,
@@ -97,7 +103,7 @@ def download(
         StorageError: disk full or no permission.
     """
     part = dest.with_name(dest.name + ".part")
-    problem = ""
+    problem, seconds = "", TIMEOUT_SECONDS
     with storage_errors(dest, every=True):
         dest.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(retries + 1):
@@ -106,9 +112,10 @@ def download(
         resumed = part.exists() and part.stat().st_size > 0
         try:
             with spent_on("download"):
-                digest = _transfer(url, part, proxy=proxy, on_bytes=on_bytes, stop=stop)
+                digest = _transfer(url, part, seconds, proxy=proxy, on_bytes=on_bytes, stop=stop)
         except _TransientError as exc:
             problem = str(exc)
+            seconds *= 2 if isinstance(exc, _SilentError) else 1
             continue
         got = (digest or file_sha256(part)) if sha256 else ""
         if got == sha256:
@@ -135,7 +142,9 @@ def shown(url: str) -> str:
     return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, stop: threading.Event | None) -> str:
+def _transfer(
+    url: str, part: Path, seconds: float, *, proxy: str, on_bytes: OnBytes | None, stop: threading.Event | None
+) -> str:
     """Fetch what is missing and return the hash of the whole, which is taken as it arrives; "" if nothing did."""
     have = part.stat().st_size if part.exists() else 0
     request = _request(url, have)
@@ -143,7 +152,7 @@ def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, sto
         msg = f"{shown(url)} does not exist"
         raise GoneError(msg)
     try:
-        with opener(proxy).open(request, timeout=TIMEOUT_SECONDS) as response:
+        with opener(proxy).open(request, timeout=seconds) as response:
             resumes = have > 0 and response.status == http.HTTPStatus.PARTIAL_CONTENT
             expected = _content_length(response)
             digest = _hash_of(part) if resumes else hashlib.sha256()
@@ -157,8 +166,11 @@ def _transfer(url: str, part: Path, *, proxy: str, on_bytes: OnBytes | None, sto
             raise GoneError(msg, hint="the file may be gone from this mirror: try another one") from exc
         msg = f"HTTP {exc.code} {exc.reason}"
         raise _TransientError(msg) from exc
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as exc:
-        raise _TransientError(_reason(exc)) from exc
+    except TimeoutError as exc:  # one while connecting comes as URLError
+        msg = f"no answer within {seconds:g} s"
+        raise _SilentError(msg) from exc
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError) as exc:
+        raise _TransientError(_reason(exc, seconds)) from exc
     if expected is not None and got < expected:
         msg = f"truncated: {got} of {expected} bytes arrived before the connection ended"
         raise _TransientError(msg)
@@ -242,10 +254,10 @@ def _content_length(response: http.client.HTTPResponse) -> int | None:
     return int(value) if value.isdigit() else None
 
 
-def _reason(exc: BaseException) -> str:
+def _reason(exc: BaseException, seconds: float) -> str:
     reason = getattr(exc, "reason", None) or exc
     if isinstance(reason, TimeoutError):
-        return f"no answer within {TIMEOUT_SECONDS:g} s"
+        return f"no connection within {seconds:g} s"
     return str(reason) or type(reason).__name__
 
 

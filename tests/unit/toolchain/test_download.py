@@ -2,11 +2,13 @@
 
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from served import Server, sha256
 
+import bringup.system.download
 from bringup.errors import FetchError, StorageError
 from bringup.system.download import GoneError, Wanted, download, shown
 from bringup.system.downloads import DownloadCache, obtain_all
@@ -36,6 +38,31 @@ def test_resumes_a_broken_transfer_where_it_broke(server, tmp_path):
     download(f"{server.url}/a.whl", tmp_path / "a.whl", sha256=HASH, retries=1)
     assert server.requests == [("/a.whl", ""), ("/a.whl", "bytes=1500000-")]
     assert file_sha256(tmp_path / "a.whl") == HASH
+
+
+def test_a_host_that_is_silent_at_first_gets_more_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(bringup.system.download, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(bringup.system.download, "FIRST_PAUSE_SECONDS", 0.01)
+    answered = threading.Event()
+
+    def answer(listener: socket.socket) -> None:
+        held = [listener.accept()[0] for _ in range(2)]  # keeps two requests waiting for ever
+        with listener.accept()[0] as third:
+            third.recv(1 << 16)
+            time.sleep(0.15)  # longer than the first attempt would have waited
+            third.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + DATA)
+            answered.set()
+        for one in held:
+            one.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = threading.Thread(target=answer, args=(listener,))
+        host.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/a.whl"
+        got = download(url, tmp_path / "a.whl", sha256=HASH, retries=2)
+        host.join()
+    assert answered.is_set()
+    assert got.read_bytes() == DATA
 
 
 def test_what_has_arrived_is_kept_for_the_next_call(server, tmp_path):
