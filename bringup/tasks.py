@@ -240,6 +240,7 @@ DATA = {"data": TARGET["data"]}
 LOGS = {
     "log": ([], "log file; a plain argument is the same"),
     "last": (False, "the log that was written last"),
+    "failed": (False, "the run did fail: do not judge that by how the log ends"),
     "brief": (False, "root line, known issue and the first two fixes only"),
 }
 CLEAN = {"target": ("", "target to remove, h200-cu130-cp311"), "all": (False, "everything")}

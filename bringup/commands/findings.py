@@ -41,7 +41,7 @@ def diagnose(flags: dict[str, Any]) -> int | None:
     if not logs:
         msg = "diagnose needs a log: invoke diagnose build.log, - for stdin, or --last"
         raise UsageError(msg)
-    answers = diagnose_paths(logs, facts=facts_of_target(flags, settings))
+    answers = diagnose_paths(logs, facts=facts_of_target(flags, settings), failed=flags["failed"] or flags["last"])
     if flags["json"]:
         print_json(answers[0] if len(answers) == 1 else answers)
     else:
@@ -105,7 +105,7 @@ def report(request: Request, settings: Settings, flags: dict[str, Any]) -> int |
 
     known = facts_of_target(flags, settings)
     log = str(last_failed_log(settings)) if flags["last"] else flags["log"]
-    diagnosis = diagnose_paths([log], facts=known)[0] if log else None
+    diagnosis = diagnose_paths([log], facts=known, failed=True)[0] if log else None
     catalogue = DataFiles(settings.data, settings.cache).catalogue()
     try:
         gpu = find_gpu(request.gpu or known.get("gpu", "auto"), catalogue, base_environment())

@@ -163,7 +163,7 @@ def explain_failure(exc: BringupError, plan: Plan) -> None:
     facts["stack"] = plan.stack.name
     facts |= {package.name: package.version for package in plan.packages.values()}
     try:
-        answers = diagnose_paths([exc.log], facts=facts)
+        answers = diagnose_paths([exc.log], facts=facts, failed=True)
     except BringupError:
         return
     for answer in answers:

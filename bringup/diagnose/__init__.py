@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bringup.diagnose.answer import make_finding
 from bringup.diagnose.collect import Collector
+from bringup.diagnose.ending import EVEN
 from bringup.diagnose.knowledge import Knowledge, load_knowledge
 from bringup.diagnose.model import Diagnosis, Finding, Status
 from bringup.diagnose.rank import Scored, rank
@@ -26,7 +27,11 @@ MOST_FINDINGS = 4
 
 
 def diagnose_paths(
-    paths: Sequence[str], *, facts: Mapping[str, str] | None = None, knowledge: Path | Knowledge | None = None
+    paths: Sequence[str],
+    *,
+    facts: Mapping[str, str] | None = None,
+    knowledge: Path | Knowledge | None = None,
+    failed: bool = False,
 ) -> list[Diagnosis]:
     """Diagnose logs; one answer each, in their order.
 
@@ -34,6 +39,7 @@ def diagnose_paths(
         paths: log files, plain or gzip; `-` is standard input.
         facts: what is known of the target: gpu, cuda, target, jobs, and versions of packages by name.
         knowledge: folder with *.toml to use instead of the project's own, or what was loaded from it.
+        failed: the runs are known to have failed; how their logs end is not asked.
 
     Raises:
         ConfigError: the knowledge is not right.
@@ -44,7 +50,7 @@ def diagnose_paths(
     for path in paths:
         stream = open_log(path)
         try:
-            answers.append(diagnose_stream(stream, knowledge=known, facts=facts, log=path))
+            answers.append(diagnose_stream(stream, knowledge=known, facts=facts, log=path, failed=failed))
         finally:
             if path != "-":
                 stream.close()
@@ -52,17 +58,29 @@ def diagnose_paths(
 
 
 def diagnose_stream(
-    stream: Stream, *, knowledge: Knowledge, facts: Mapping[str, str] | None = None, log: str = "-"
+    stream: Stream,
+    *,
+    knowledge: Knowledge,
+    facts: Mapping[str, str] | None = None,
+    log: str = "-",
+    failed: bool = False,
 ) -> Diagnosis:
     """Diagnose one open log; see `diagnose_paths`."""
     collector = Collector(knowledge)
     reader = collector.read(stream)
-    roots = rank(collector.evidence, reader.lines, facts or {})
-    findings = tuple(
-        make_finding(item, knowledge=knowledge, facts=facts or {}, lines=reader.lines) for item in _answers(roots)
-    )
+    evidence = collector.evidence
+    evidence.failed = failed
+    roots = rank(evidence, reader.lines, facts or {})
+    counted = [item for item in roots if failed or evidence.well <= EVEN or item.is_silent]
+
+    def findings_of(items: list[Scored]) -> tuple[Finding, ...]:
+        return tuple(
+            make_finding(item, knowledge=knowledge, facts=facts or {}, lines=reader.lines) for item in _answers(items)
+        )
+
+    findings = findings_of(counted)
     if not findings:
-        return Diagnosis(log=log, status=Status.CLEAN, lines=reader.lines)
+        return Diagnosis(log=log, status=Status.CLEAN, lines=reader.lines, survived=findings_of(roots[:1]))
     status = Status.KNOWN if findings[0].id else Status.UNKNOWN
     return Diagnosis(log=log, status=status, findings=findings, lines=reader.lines)
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.knowledge import REFERENCE, Knowledge
+from bringup.diagnose.match import is_affected
 from bringup.diagnose.model import Finding
-from bringup.diagnose.rank import Scored, is_affected
+from bringup.diagnose.rank import Scored
 from bringup.diagnose.reader import Hit
 from bringup.diagnose.text import Line
 from bringup.diagnose.unknown import fill, unknown

@@ -76,7 +76,7 @@ def signature_fits(signature: CompiledSignature, data: bytes) -> bool:
 
 
 def _wrong_answers(knowledge: Knowledge, name: str, files: list[Path]) -> Iterator[str]:
-    answers = diagnose_paths([str(path) for path in files], knowledge=knowledge)
+    answers = diagnose_paths([str(path) for path in files], knowledge=knowledge, failed=True)
     for path, answer in zip(files, answers, strict=True):
         got = answer.findings[0].id if answer.findings else None
         if got != name:

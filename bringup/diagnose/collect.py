@@ -9,6 +9,7 @@ from collections import deque
 
 from bringup.diagnose.attempts import ATTEMPT_TRIGGERS, is_again, tried_again
 from bringup.diagnose.blocks import Candidate, read_block
+from bringup.diagnose.ending import chance_of_success
 from bringup.diagnose.evidence import Evidence
 from bringup.diagnose.inside import wrapped_line
 from bringup.diagnose.knowledge import Knowledge
@@ -17,6 +18,7 @@ from bringup.diagnose.outcome import (
     SUCCESS_TRIGGERS,
     is_counted,
     is_ended,
+    is_given_up,
     is_hard,
     is_harmless,
     is_stopped,
@@ -56,6 +58,7 @@ class Collector:
     """Reads one log; afterwards `evidence`, `reader.lines` and `reader.tail` hold what is in it."""
 
     def __init__(self, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
         self._matcher = Matcher(knowledge)
         self._triggers = triggers(knowledge)
         self._alike: dict[str, int] = {}
@@ -84,6 +87,8 @@ class Collector:
         self.evidence.successes = sorted(kept, key=lambda item: item[0])
         matches = [match for found in self._seen.values() for match in found]
         self.evidence.matches = sorted(matches, key=lambda match: match.no)
+        self.evidence.settle()
+        self.evidence.well = chance_of_success(self._knowledge.ending, reader.tail, self.evidence)
         return reader
 
     def _take(self, hit: Hit) -> None:
@@ -93,6 +98,7 @@ class Collector:
         self._success(hit.no, hit.line)
         if is_hard(hit.line):
             self.evidence.hard.append(hit.no)
+            self.evidence.given_up |= is_given_up(hit.line)
             del self.evidence.hard[1000:-1]
         if is_again(hit.line):
             self._again()

@@ -22,6 +22,9 @@ class Evidence:
         hard: numbers of lines that say for good that a step failed.
         dropped: numbers of the latest lines that were dealt with and are not among the candidates.
         ended: whether the log's last lines give success as the end of the whole run.
+        given_up: whether what ran it all (a CI) says that the run failed.
+        failed: whether the run is known to have failed.
+        well: how likely the end of the log makes it that the run ended well, 0 to 1.
         redone: first and last lines of failed attempts, up to where the same thing was done after all, with their end.
         superseded: first and last lines of failures after which the work was begun again, however that ended.
     """
@@ -32,6 +35,9 @@ class Evidence:
     hard: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     ended: bool = False
+    given_up: bool = False
+    failed: bool = False
+    well: float = 0.5
     redone: list[tuple[int, int, int]] = field(default_factory=list)
     superseded: list[tuple[int, int]] = field(default_factory=list)
 

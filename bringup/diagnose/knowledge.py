@@ -18,7 +18,7 @@ from bringup.config.paths import data_root
 from bringup.diagnose.signature import CompiledSignature
 from bringup.diagnose.text import MAX_LINE
 from bringup.errors import ConfigError
-from bringup.model.knowledge import Advice, Issue, KnowledgeFile, Mention, Provider, Signature
+from bringup.model.knowledge import Advice, Ending, EndingWeights, Issue, KnowledgeFile, Mention, Provider, Signature
 
 REFERENCE = "docs/reference/known-issues.md"
 
@@ -37,6 +37,17 @@ class CompiledIssue:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CompiledEnding:
+    """What `Ending` says, ready for matching."""
+
+    good: re.Pattern[str]
+    bad: re.Pattern[str]
+    mere: re.Pattern[str]
+    advice: re.Pattern[str]
+    weights: EndingWeights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Knowledge:
     """All that is known; two of them are never compared, so each is a key of caches.
 
@@ -45,12 +56,14 @@ class Knowledge:
         advice: kinds of failures that are not in the list, first match first.
         mentions: how lines name what they miss, in the order of their use.
         providers: which package has it.
+        ending: how logs end, if that is known.
     """
 
     issues: dict[str, CompiledIssue]
     advice: tuple[tuple[Advice, re.Pattern[str]], ...]
     mentions: tuple[tuple[Mention, re.Pattern[str]], ...] = ()
     providers: tuple[Provider, ...] = ()
+    ending: CompiledEnding | None = None
 
     @property
     def scanned(self) -> frozenset[str]:
@@ -103,6 +116,7 @@ def _compiled(texts: tuple[tuple[Path, str], ...]) -> Knowledge:
     advice: list[tuple[Advice, re.Pattern[str]]] = []
     mentions: list[tuple[Mention, re.Pattern[str]]] = []
     providers: list[Provider] = []
+    ending: CompiledEnding | None = None
     for path, text in texts:
         content = _read(path, text, problems)
         for issue in content.issue:
@@ -121,6 +135,8 @@ def _compiled(texts: tuple[tuple[Path, str], ...]) -> Knowledge:
             problems += _placeholders(f"mention {mention.pattern[:40]}", (mention.known, mention.unknown), groups, path)
             mentions.append((mention, pattern))
         providers += content.provider
+        if content.ending is not None:
+            ending = _compile_ending(content.ending, path, problems)
     for item in issues.values():
         problems += [
             f"{item.issue.id}: over names {other!r}, which is not an id" + _nearest(other, issues)
@@ -129,7 +145,13 @@ def _compiled(texts: tuple[tuple[Path, str], ...]) -> Knowledge:
         ]
     if problems:
         raise ConfigError("\n".join(problems), hint=HINT)
-    return Knowledge(issues=issues, advice=tuple(advice), mentions=tuple(mentions), providers=tuple(providers))
+    return Knowledge(
+        issues=issues,
+        advice=tuple(advice),
+        mentions=tuple(mentions),
+        providers=tuple(providers),
+        ending=ending,
+    )
 
 
 def _read(path: Path, text: str, problems: list[str]) -> KnowledgeFile:
@@ -161,6 +183,10 @@ def _named(message: str, data: dict[str, Any]) -> str:
 
 def _unknown_keys(data: dict[str, Any]) -> Iterator[str]:
     yield from _strange(data, KnowledgeFile, "")
+    if isinstance(ending := data.get("ending"), dict):
+        yield from _strange(ending, Ending, "ending: ")
+        if isinstance(weights := ending.get("weights"), dict):
+            yield from _strange(weights, EndingWeights, "ending: weights: ")
     for kind, model in (("issue", Issue), ("advice", Advice), ("mention", Mention), ("provider", Provider)):
         entries = data.get(kind)
         for entry in entries if isinstance(entries, list) else []:
@@ -202,6 +228,21 @@ def _compile_issue(issue: Issue, path: Path, problems: list[str]) -> CompiledIss
     problems += _placeholders(issue.id, (*issue.fix, *issue.by_hand, issue.cause), groups, path)
     explains = tuple(_compile(text, f"{label}: explains", problems) for text in issue.explains)
     return CompiledIssue(issue=issue, signatures=signatures, explains=explains)
+
+
+def _compile_ending(ending: Ending, path: Path, problems: list[str]) -> CompiledEnding:
+    def joined(name: str, texts: tuple[str, ...]) -> re.Pattern[str]:
+        for text in texts:
+            _compile(text, f"{path}: ending: {name}", problems)
+        return _compile("(?i)(?:" + "|".join(texts or ("(?!)",)) + ")", f"{path}: ending: {name}", [])
+
+    return CompiledEnding(
+        good=joined("good", ending.good),
+        bad=joined("bad", ending.bad),
+        mere=joined("mere", ending.mere),
+        advice=joined("advice", ending.advice),
+        weights=ending.weights,
+    )
 
 
 def _compile_signature(signature: Signature, label: str, problems: list[str]) -> CompiledSignature:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
 
 from bringup.diagnose.knowledge import CompiledIssue, Knowledge
 from bringup.diagnose.reader import Hit
 from bringup.diagnose.signature import CompiledSignature
 from bringup.diagnose.text import Line
+from bringup.model.knowledge import Issue
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,3 +68,17 @@ def _try(hit: Hit, item: CompiledIssue, signature: CompiledSignature) -> Match |
         return None
     no, line, groups = place
     return Match(item=item, hit=hit, no=no, line=line, groups=groups, last=signature.last)
+
+
+def is_affected(issue: Issue, facts: Mapping[str, str]) -> bool:
+    """Return False only where a package is known to have a version that the issue does not concern."""
+    for text in issue.affected:
+        wanted = Requirement(text)
+        names = {wanted.name, wanted.name.removesuffix("-python"), "cuda" if wanted.name == "nvcc" else ""}
+        for name in names & facts.keys():
+            try:
+                if Version(facts[name]) not in wanted.specifier:
+                    return False
+            except InvalidVersion:
+                continue
+    return True

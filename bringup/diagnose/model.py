@@ -58,6 +58,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
         schema: version of this shape.
         log: the path as it was given, `-` for standard input.
         lines: how many lines the log has.
+        survived: of a clean log the error that would be the cause if the run had not ended well, as its last lines say.
     """
 
     schema: int = 1
@@ -65,3 +66,4 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     findings: tuple[Finding, ...] = ()
     lines: int = 0
+    survived: tuple[Finding, ...] = ()

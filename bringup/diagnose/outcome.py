@@ -54,14 +54,19 @@ SUCCESS_TRIGGERS: tuple[str, ...] = (
 _HARD = re.compile(
     r"(?:error: (?:subprocess-exited|metadata-generation|failed-wheel|legacy-install|externally-managed|could not compile)"
     r"|ERROR: (?:Could not (?:build|find|install)|No matching|Cannot install|ResolutionImpossible|Failed to build|Failed building wheel)"
-    r"|ninja: build stopped|FAILED: (?:\[code=\d+\] )?\S+\.\w+|Configuring incomplete|make(?:\[\d+\])?: \*\*\* "
-    r"|Error: Process completed with exit code [1-9]|ERROR: Job failed|ERROR: failed to solve|Finished: FAILURE"
+    r"|ninja: build stopped|FAILED: (?:\[code=\d+\] )?\S+\.\w+|Configuring incomplete|CMake Generate step failed|g?make(?:\[\d+\])?: \*\*\* "
+    r"|(?:Error: )?Process completed with exit code [1-9]|ERROR: Job failed|ERROR: failed to solve|Finished: FAILURE"
     r"|No solution found when resolving|=+ .*\b\d+ (?:failed|error))"
 )
 
 # How a run says at its very end that it ended well; nothing before it can have failed it.
 _ENDED = re.compile(
     r".{0,60}(?:\bexit(?:ed)?(?: with)?(?: code| status)?:? 0$|Job succeeded$|Finished: SUCCESS$|BUILD SUCCESS(?:FUL)?\b)"
+)
+
+# How a CI says that the run as a whole failed; what comes later is its clearing up.
+_GIVEN_UP = re.compile(
+    r"(?:(?:Error: )?Process completed with exit code [1-9]|ERROR: Job failed|Finished: FAILURE|ERROR: failed to solve)"
 )
 
 # A counter at its end is no success where the tool says right after it that it stopped: with -k it counts to the end.
@@ -132,6 +137,11 @@ def is_ended(line: Line) -> bool:
     return _ENDED.match(line.core) is not None
 
 
+def is_given_up(line: Line) -> bool:
+    """Return whether a CI says that the run failed."""
+    return _GIVEN_UP.match(line.core) is not None
+
+
 def is_counted(line: Line) -> bool:
     """Return whether the line only shows that the last step of a build was started or ended."""
     return _COUNTED.match(line.core) is not None
@@ -169,15 +179,24 @@ def is_harmless(found: Candidate) -> bool:
         return True
     if before and found.kind == "traceback":
         said = before[-1].core
-        if before[-1].level in _QUIET and _UNWANTED.search(said):
+        if said.startswith("Exception ignored"):
             return True
-        if _EXPECTED_BEFORE.match(said) or (_DEALT_WITH.search(said) and not _OFFER.match(said)):
+        # A program that wrote nothing after it ended there, whatever it had warned of.
+        warned = before[-1].level in _QUIET and _UNWANTED.search(said)
+        expected = _EXPECTED_BEFORE.match(said) or (_DEALT_WITH.search(said) and not _OFFER.match(said))
+        if (warned or expected) and _goes_on(found):
             return True
     if found.kind == "traceback" and (_lives_on(found) or _moved_on(found)):
         return True
     extent = max(0, found.end - found.hit.no)
     beyond = [line for line in found.hit.after[extent + 1 : extent + 10] if line.stream == found.hit.line.stream]
     return any(_DEALT_WITH.search(line.core) and not _OFFER.match(line.core) for line in beyond)
+
+
+def _goes_on(found: Candidate) -> bool:
+    """Return whether anything comes after the block in its stream."""
+    rows = found.hit.after[max(0, found.end - found.hit.no) + 1 :]
+    return any(line.core for line in rows if line.stream == found.hit.line.stream)
 
 
 def _lives_on(found: Candidate) -> bool:

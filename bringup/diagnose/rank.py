@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-
-from packaging.requirements import Requirement
-from packaging.version import InvalidVersion, Version
 
 from bringup.diagnose.attempts import tried_again
 from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.evidence import Evidence
 from bringup.diagnose.inside import look_inside
-from bringup.diagnose.match import Match
+from bringup.diagnose.match import Match, is_affected
 from bringup.diagnose.outcome import is_harmless
 from bringup.diagnose.shapes import Weight, classify
-from bringup.model.knowledge import Category, Issue
+from bringup.model.knowledge import Category
 
 # What is added to the weight of the shape.
 KNOWN = 30  # a known issue explains the line
@@ -57,11 +54,27 @@ class Scored:
     match: Match | None = None
     inner: Scored | None = None
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether it is wrong without an error, so that a run which seems to end well can have it."""
+        return self.match is not None and self.match.item.issue.silent
+
 
 def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Scored]:
-    """Return the possible roots, best first; empty where nothing failed."""
-    evidence.settle()
-    alive, dealt_with = _alive(evidence)
+    """Return the possible roots, best first; empty where nothing failed.
+
+    Of a run that is known to have failed, the last error counts although it seems to be dealt with.
+    """
+    alive, dealt_with, past = _alive(evidence)
+    found = _ranked(alive, dealt_with, evidence, lines, facts)
+    if not found and evidence.failed:
+        found = _ranked((dealt_with or past)[-1:], [], evidence, lines, facts)
+    return found
+
+
+def _ranked(
+    alive: list[Candidate], dealt_with: list[Candidate], evidence: Evidence, lines: int, facts: Mapping[str, str]
+) -> list[Scored]:
     if alive and max(found.weight for found in alive) <= Weight.VAGUE:
         over = dealt_with and max((at for at, _ in evidence.successes), default=0) > max(found.no for found in alive)
         # Where no success came later it did fail, so what seemed harmless counts.
@@ -72,7 +85,7 @@ def rank(evidence: Evidence, lines: int, facts: Mapping[str, str]) -> list[Score
     scored = [_score(found, index) for index, found in enumerate(alive)]
     _went_on(scored, lines)
     scored = _chains(scored)
-    matches = _outranked(_usable(evidence, lines))
+    matches = _outranked(_usable(evidence, lines, alive))
     for match in matches:
         if not match.item.issue.wrapper:
             _explain(scored, match, evidence, facts)
@@ -100,8 +113,12 @@ def _wrapped(scored: list[Scored], wrappers: list[Match]) -> list[Scored]:
     return scored
 
 
-def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate]]:
-    """Return what counts, and apart from it what seems to have been dealt with; blocks stand for what is in them."""
+def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate], list[Candidate]]:
+    """Return what counts, what seems to have been dealt with, and what a later success has undone.
+
+    Blocks stand for what is in them.
+    """
+    past: list[Candidate] = []
     alive: list[Candidate] = []
     dealt_with: list[Candidate] = []
     blocks: list[Candidate] = []
@@ -114,7 +131,9 @@ def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate]]:
         if _GAVE_UP.match(found.line.core) and any(0 < found.no - no <= FEW for no in spared):
             continue
         blocks.append(found)
-        if not (evidence.settled(found) or evidence.undone(found.no, found.category)):
+        if evidence.settled(found) or evidence.undone(found.no, found.category):
+            past += [found] if found.weight > Weight.WRAPPER else []
+        else:
             harmless = is_harmless(found) or (found.hit.no, found.end) in evidence.superseded
             (dealt_with if harmless else alive).append(found)
             spared += [found.no] * harmless
@@ -123,7 +142,8 @@ def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate]]:
     again = {(found.kind, found.line.core) for found in ends}
     alive += [found for found in dealt_with if (found.kind, found.line.core) in again]  # the same once more, in vain
     alive.sort(key=lambda found: (found.hit.no, found.no))
-    return [found for found in alive if tried.get((found.kind, found.line.core), 0) <= found.no], dealt_with
+    counted = [found for found in alive if tried.get((found.kind, found.line.core), 0) <= found.no]
+    return counted, dealt_with, past
 
 
 def _is_retry(before: Candidate, found: Candidate) -> bool:
@@ -191,7 +211,7 @@ def _chains(scored: list[Scored]) -> list[Scored]:
     return scored
 
 
-def _usable(evidence: Evidence, lines: int) -> list[Match]:
+def _usable(evidence: Evidence, lines: int, alive: Sequence[Candidate]) -> list[Match]:
     """Return the first match of each issue that counts: not shown source, not undone, a hang only at the end."""
     usable: dict[str, Match] = {}
     early = [match for match in evidence.matches if any(a <= match.no <= z for a, z in evidence.superseded)]
@@ -203,7 +223,8 @@ def _usable(evidence: Evidence, lines: int) -> list[Match]:
             continue
         if any(low <= match.no <= high for low, high in _frames(evidence, match)):
             continue
-        if not issue.silent and evidence.undone(match.no, issue.category):
+        counts = issue.silent or any(_covers(found, match) for found in alive)
+        if not counts and evidence.undone(match.no, issue.category):
             continue
         usable[issue.id] = match
     return list(usable.values())
@@ -278,17 +299,3 @@ def _explained_by_silent(scored: list[Scored]) -> list[Scored]:
 def _text(item: Scored) -> str:
     line = item.found.line if item.found else item.match.line if item.match else None
     return line.core if line else ""
-
-
-def is_affected(issue: Issue, facts: Mapping[str, str]) -> bool:
-    """Return False only where a package is known to have a version that the issue does not concern."""
-    for text in issue.affected:
-        wanted = Requirement(text)
-        names = {wanted.name, wanted.name.removesuffix("-python"), "cuda" if wanted.name == "nvcc" else ""}
-        for name in names & facts.keys():
-            try:
-                if Version(facts[name]) not in wanted.specifier:
-                    return False
-            except InvalidVersion:
-                continue
-    return True

@@ -21,7 +21,8 @@ def render(diagnosis: Diagnosis, *, brief: bool = False, typed: Callable[[str], 
     """
     name = "standard input" if diagnosis.log == "-" else printable(diagnosis.log)
     if diagnosis.status is Status.CLEAN:
-        return f"{name}: no failure found in {diagnosis.lines} line{'' if diagnosis.lines == 1 else 's'}"
+        found = f"{name}: no failure found in {diagnosis.lines} line{'' if diagnosis.lines == 1 else 's'}"
+        return "\n".join([found, *(_survived(one) for one in diagnosis.survived)])
     best, *others = diagnosis.findings
     if brief:
         root = f"  > {printable(best.line.strip(), 160)}"
@@ -33,6 +34,13 @@ def render(diagnosis: Diagnosis, *, brief: bool = False, typed: Callable[[str], 
         parts.append("also seen:")
         parts += [f"  line {other.line_no}: {other.title}  ({other.url})" for other in others]
     return "\n".join(parts)
+
+
+def _survived(best: Finding) -> str:
+    return (
+        f"  it has errors and ends like a run that lived with them; if it did fail, --failed explains\n"
+        f"  > {best.line_no:>6} | {printable(best.line.strip(), 160)}"
+    )
 
 
 def _headline(name: str, best: Finding) -> str:

@@ -30,7 +30,7 @@ def new_issue(log: str, *, issue: str = "", folder: Path | None = None) -> Path:
         UsageError: the log has no failure, its failure is known, or the id is taken.
     """
     root = folder or knowledge_folder()
-    answer = diagnose_paths([log], knowledge=root)[0]
+    answer = diagnose_paths([log], knowledge=root, failed=True)[0]
     if not answer.findings:
         msg = f"{log}: no failure found, so there is nothing to add"
         raise UsageError(msg)

@@ -58,6 +58,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("probe", Weight.NONE, Category.CONFIGURE, r"configure:(?:\d+:)? (?!error: )"),
     ("trace", Weight.NONE, Category.COMPILE, r"\++ (?!\S{1,80}==)\S"),
     ("gcc", Weight.STRONG, Category.COMPILE, r"(?:warning: [\w.+-]{1,80}@[\w.+-]{1,40}|cargo:warning=[^:]{0,200}): ?.{0,300}:\d+: (?:fatal )?error: "),
+    ("nvrtc", Weight.STRONG, Category.JIT, r"Warning: .{0,200}NVCC compilation failed: "),
     ("warning", Weight.NONE, Category.COMPILE, r"(?:\S+: )?(?:\[?[Ww]arning\]?|WARNING|DEPRECATION|note|remark|Note|hint)\b\s*[:：]"),
     ("warning", Weight.NONE, Category.COMPILE, r"[^\s:]{1,400}(?::\d+){1,2}:\s*(?:warning|note|remark|Warnung|注意|警告|\w{1,60}Warning:)"),
     ("warning", Weight.NONE, Category.RUNTIME, r"warnings\.warn\("),

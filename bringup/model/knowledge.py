@@ -205,6 +205,52 @@ class Mention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     unknown: str = ""
 
 
+class EndingWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What each fact of the end of a log weighs; positive speaks for a good end (bringup.diagnose.ending.Facts).
+
+    Attributes:
+        bias: without any fact.
+        shape: distance of the last line that has the shape of an error.
+        bad: distance of the last line with a word of failure.
+        good: distance of the last line that reports something done.
+        advice: share of the last lines that only add to what failed.
+        advised: the very last line does.
+        stopped: a line that says for good that a step failed comes after the last sign of success.
+        failed: there is such a line at all.
+        over: a sign of success comes after all that could be a root cause.
+        known: a known issue comes after the last sign of success.
+    """
+
+    bias: float
+    shape: float
+    bad: float
+    good: float
+    advice: float
+    advised: float
+    stopped: float
+    failed: float
+    over: float
+    known: float
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the end of a log tells whether its errors mattered: wordings, and what each fact of the end weighs.
+
+    Attributes:
+        good: expressions for a line that reports something done.
+        bad: expressions for a line that says that something went wrong.
+        mere: expressions for what is taken out of a line before `bad` is sought in it.
+        advice: expressions for the beginning of a line that only adds to what failed.
+        weights: of a logistic regression over the facts of the end.
+    """
+
+    good: tuple[str, ...]
+    bad: tuple[str, ...]
+    mere: tuple[str, ...]
+    advice: tuple[str, ...]
+    weights: EndingWeights
+
+
 class KnowledgeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One knowledge/*.toml file.
 
@@ -213,9 +259,11 @@ class KnowledgeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         advice: what can be said of others.
         mention: how lines name what they miss.
         provider: which package has it.
+        ending: how logs end; in one file only.
     """
 
     issue: tuple[Issue, ...] = ()
     advice: tuple[Advice, ...] = ()
     mention: tuple[Mention, ...] = ()
     provider: tuple[Provider, ...] = ()
+    ending: Ending | None = None
