@@ -191,8 +191,7 @@ def estimate_lines(estimate: Estimate) -> list[str]:
     """Return how long the steps will take, with how much memory, and how sure that is; nothing if nothing runs."""
     if not estimate.steps:
         return []
-    # Beside compiling, what nobody timed is little; compiling that nobody timed is not.
-    open_end = any(one.source == UNKNOWN and one.memory_mib for one in estimate.steps.values())
+    open_end = any(one.source == UNKNOWN for one in estimate.steps.values())
     memory = f", {estimate.memory_mib / 1024:.1f} GiB of memory for compilers" if estimate.memory_mib else ""
     if not estimate.seconds:
         return wrapped("  expected: ", f"how long is not known, since no step of these was timed before{memory}")
