@@ -107,4 +107,4 @@ def _distance(rows: Sequence[Line], fits: Callable[[Line], bool]) -> float:
 
 def _has_shape(line: Line) -> bool:
     shape = classify(line.core)
-    return shape is not None and shape.weight is not Weight.NONE
+    return shape is not None and shape.weight is not Weight.NONE and shape.name != "git-probe"

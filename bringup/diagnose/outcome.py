@@ -7,7 +7,6 @@ A build log holds many errors that nobody minds: feature checks that fail on pur
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.shapes import Weight, classify
@@ -78,16 +77,6 @@ _PROBE_PATH = re.compile(
     r"|CheckIncludeFile|CheckFunction|CMakeFiles/_CMake|\bfeature_tests?\b|meson-private|/tmp/tmp\w+/(?:src|test|a)\.c"
     r"|sanitycheckc|testfile\.c|CompilerIdC)"
 )
-_PROBE_BEFORE = re.compile(
-    r"(?:Performing .{0,80}[Tt]est .{0,200}failed|Run Build Command|Determining (?:if|the)|Build command line"
-    r"|.{0,200}failed with the following output:|configure:\d+: (?:checking|gcc|cc|g\+\+)|\s*Command line: )"
-)
-_STEP = re.compile(r"FAILED: (?!.*cmTC_)")  # of a build, not of a probe
-_EXPECTED_BEFORE = re.compile(
-    r"Exception ignored (?:in|while)|Ignor(?:e|ing) |.{0,80}\b(?:retrying|will retry)\b"
-    r"|(?:WARNING|WARN|INFO|DEBUG|Warning)\b.{0,400}(?i:error|exception|ignor|fail|unavailable|not available|skip|import|without|unable|missing|optional|not found|not installed)"
-)
-_UNWANTED = re.compile(r"(?i)\b(?:optional|missing|not installed|not available|unavailable|skip|ignor|without)")
 _DEALT_WITH = re.compile(
     r"(?i)(?:\bwill retry\b|\bretry scheduled\b|\bretrying\b(?![-=<>~!])|\b(?:at|on|after) attempt \d|\battempt \d+ (?:succeeded|ok)\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"
     r"|could not be compiled|speedups are not enabled|pure[- ]python|Plain-Python|\bnon-fatal\b|not fatal\b"
@@ -111,10 +100,7 @@ _DOOMED = re.compile(
     r"|\bfatal|\bsig(?:quit|term|kill|segv)|\bexception|\btraceback|\bclean(?:ing)?[ _-]?up|\bclos(?:e|ing)\b|\bdestroy"
     r"|\bwaiting for\b|\bnot ready\b|\bunhealthy|\bretr(?:y|ies)|HTTP/[\d.]+\" 5\d\d)"
 )
-# What a program says right below the exception; the exception's own message may speak of falling back and the like.
-_MOVED_ON = re.compile(r"(?i)(?:\S{1,40} ){0,2}(?:skipp(?:ed|ing)|ignor(?:ed|ing)|continuing|retrying|will retry)\b")
 ORDINARY = 8  # lines after a light failure, none of which says that anything failed
-TRACED = 5  # commands of a traced script after a light failure that tell that it goes on
 # After these no process works on, whatever others write.
 _MORTAL = re.compile(r"(?i)\bcuda\w{0,40} error|\bCUDA error|nccl|cudnn|cublas|illegal memory|device-side assert")
 LIFE = 3  # lines of ordinary work after a traceback that tell that its program lives on
@@ -164,29 +150,19 @@ def is_harmless(found: Candidate) -> bool:
     after = [line for line in found.hit.after[1:20] if line.stream == found.hit.line.stream and line.core]
     before = [line for line in found.hit.before[-14:] if line.stream == found.hit.line.stream and line.core]
     fatal_next = any(re.match(r"configure: error|CMake Error|.*setup\.py.*rror:", line.core) for line in after)
-    if found.category in (Category.COMPILE, Category.LINK, Category.CONFIGURE) and not fatal_next:
-        if _PROBE_PATH.search(found.line.core):
-            return True
-        step = max((at for at, line in enumerate(before) if _STEP.match(line.core)), default=-1)
-        near = before[max(step, len(before) - 7) + 1 :]
-        if any(_PROBE_BEFORE.match(line.core) for line in near) and found.kind in ("gcc", "ld", "compiler"):
-            return True
-    if (
-        (found.kind == "download" and _is_retried(found, before))
-        or _is_spared(after)
-        or (found.weight is Weight.LIGHT and (_traced_on(found) or _scripted_on(found)))
-    ):
+    built = found.category in (Category.COMPILE, Category.LINK, Category.CONFIGURE)
+    if built and not fatal_next and _PROBE_PATH.search(found.line.core):
+        return True
+    if (found.kind == "git-probe" and _goes_on(found)) or (found.weight is Weight.LIGHT and _scripted_on(found)):
         return True
     if before and found.kind == "traceback":
         said = before[-1].core
         if said.startswith("Exception ignored"):
             return True
-        # A program that wrote nothing after it ended there, whatever it had warned of.
-        warned = before[-1].level in _QUIET and _UNWANTED.search(said)
-        expected = _EXPECTED_BEFORE.match(said) or (_DEALT_WITH.search(said) and not _OFFER.match(said))
-        if (warned or expected) and _goes_on(found):
+        # A program that wrote nothing after it ended there, whatever it had said before.
+        if _DEALT_WITH.search(said) and not _OFFER.match(said) and _goes_on(found):
             return True
-    if found.kind == "traceback" and (_lives_on(found) or _moved_on(found)):
+    if found.kind == "traceback" and _lives_on(found):
         return True
     extent = max(0, found.end - found.hit.no)
     beyond = [line for line in found.hit.after[extent + 1 : extent + 10] if line.stream == found.hit.line.stream]
@@ -208,32 +184,9 @@ def _lives_on(found: Candidate) -> bool:
     return len(busy) >= LIFE and rows[-1] in busy and not any(_DOOMED.search(line.core) for line in rows)
 
 
-def _moved_on(found: Candidate) -> bool:
-    below = found.hit.after[found.no - found.hit.no + 1 :][:2]
-    return any(_MOVED_ON.match(line.core) and line.stream == found.hit.line.stream for line in below)
-
-
-def _is_spared(after: Sequence[Line]) -> bool:
-    """Return whether a traced script (`set -x`) did nothing next: `|| true`, `|| :`."""
-    traced = next((line.core for line in after[:10] if line.core.startswith("+ ")), "")
-    return traced in ("+ true", "+ :")
-
-
-def _traced_on(found: Candidate) -> bool:
-    """Return whether a traced script went on for many commands; a program that is not there was optional then."""
-    return sum(line.core.startswith("+ ") for line in found.hit.after[1:]) >= TRACED
-
-
 def _scripted_on(found: Candidate) -> bool:
     """Return whether a script wrote many ordinary lines after a light failure, and nothing else."""
     rows = [line for line in found.hit.after[1:] if line.core]
     return len(rows) >= ORDINARY and not any(
         (shape := classify(line.core)) and shape.weight > Weight.NONE for line in rows
     )
-
-
-def _is_retried(found: Candidate, before: Sequence[Line]) -> bool:
-    """Return whether curl was to try again by itself, and the traced script went on with another command."""
-    called = any(line.core.startswith("+ ") and " --retry" in line.core for line in before)
-    final = re.search(r"\b4(?:0[134]|10)\b", found.line.core) is not None
-    return called and not final and any(line.core.startswith("+ ") for line in found.hit.after[1:4])

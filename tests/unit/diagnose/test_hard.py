@@ -261,7 +261,7 @@ def test_git_and_shell_words_before_the_real_error(knowledge: Knowledge):
         "cc -c a.c\na.c:1:1: error: unknown type name 'foo'\nmake: *** [Makefile:2: a.o] Error 1\n"
     )
     assert look(knowledge, text).findings[0].line_no == 4
-    assert look(knowledge, text[:70]).findings[0].line_no == 1
+    assert look(knowledge, text.splitlines()[0]).findings[0].line_no == 1
 
 
 def test_an_error_that_seemed_dealt_with_counts_when_the_build_failed_after_all(knowledge: Knowledge):
