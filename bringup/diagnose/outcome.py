@@ -84,7 +84,7 @@ _DEALT_WITH = re.compile(
     r"|\btry(?:ing)? (?:the )?(?:next|another|other|mirror|alternative)\S*|\bresum(?:e|ing) (?:the )?download|\bno GPU, using\b"
     r"|\busing (?:the )?(?:pre-?built|fallback|bundled|built-?in|slow(?:er)?|CPU)\b|config(?:uration)? (?:was )?skipped"
     r"|building without|compiling without|proceeding without|Using (?:the )?python implementation|disabling \S+ support"
-    r"|(?:already|, )\s?(?:there|applied|skipped)\b|\brecovered\b|skipping (?:this|optional|the test)|\bas expected\b|\bexpected (?:failure|error)\b)"
+    r"|(?:already|, )\s?(?:there|applied|skipped)\b|\brecovered\b|skipping (?:this|optional|the test)|\bas expected\b|\(expected\b|\bexpected (?:failure|error)\b)"
 )
 # The error line itself says that something else is tried.
 _TRIED_AGAIN = re.compile(

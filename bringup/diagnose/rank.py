@@ -173,9 +173,8 @@ def _went_on(scored: list[Scored], lines: int) -> None:
                 item.score = min(item.score, last.score - 1)
     if not traces or lines - traces[-1].no > THE_END:
         return
-    if len(traces) > 1 and lines - traces[-1].no <= FEW:
-        for item in traces[:-1]:
-            item.score -= WENT_ON if item.found and _survived(item.found) else 0
+    for item in traces[:-1]:
+        item.score -= WENT_ON if item.found and _survived(item.found) else 0
     for item in traces[:-1]:
         if item.found and lines - item.found.end > GOES_ON and _ordinary(item.found):
             item.score -= WENT_ON
@@ -183,7 +182,7 @@ def _went_on(scored: list[Scored], lines: int) -> None:
 
 def _survived(found: Candidate) -> bool:
     """Return whether the process logged on as usual after a traceback that it had logged itself."""
-    rows = found.hit.after[found.no - found.hit.no + 1 :][:4]
+    rows = found.hit.after[found.no - found.hit.no + 1 :][:10]
     return any(line.level in ("I", "D") or _INFO.match(line.core) for line in rows)
 
 
