@@ -18,6 +18,7 @@ from bringup.diagnose.text import Line
 
 TAIL = 14  # lines with text that are looked at
 FADE = 0.7  # what a line counts of what the line below it counts
+LONGEST = 500  # characters of a line; what it says stands at its beginning
 EVEN = 0.5
 
 
@@ -73,7 +74,7 @@ def likelihood(ending: CompiledEnding, facts: Facts) -> float:
 
 def facts_of(ending: CompiledEnding, tail: Sequence[Line], evidence: Evidence) -> Facts:
     """Return the facts of the end of a log."""
-    rows = [line for line in reversed(tail) if line.core][:TAIL]
+    rows = [line._replace(core=line.core[:LONGEST]) for line in reversed(tail) if line.core][:TAIL]
 
     def is_advice(line: Line) -> bool:
         return ending.advice.match(line.core) is not None

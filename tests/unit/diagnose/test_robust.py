@@ -14,6 +14,8 @@ from thorough import THOROUGH, examples
 
 from bringup.diagnose import diagnose_paths, diagnose_stream, reader, render
 from bringup.diagnose.conflict import conflicts
+from bringup.diagnose.ending import facts_of
+from bringup.diagnose.evidence import Evidence
 from bringup.diagnose.hints import hints
 from bringup.diagnose.moves import built, spoken
 from bringup.diagnose.shapes import SHAPES
@@ -61,6 +63,7 @@ HOSTILE = {
     "quotes": "'\"`" * (MAX_LINE // 3),
     "digits": "1" * MAX_LINE + ":",
     "errors": "error: error: fatal error: " * (MAX_LINE // 27),
+    "errorerror": "error" * (MAX_LINE // 5),
     "ld": "ld: -l" * (MAX_LINE // 6),
     "words": "rror: cuda/std cub:: has no member undefined symbol: cannot find " * (MAX_LINE // 64),
 }
@@ -72,6 +75,7 @@ READERS = {
     "symbol": lambda text: Supply(own_knowledge().providers).find(Kind.SYMBOL, text[:400]),
     "identifier": lambda text: Supply(own_knowledge().providers).find(Kind.IDENTIFIER, text[:400]),
     "hints": lambda text: hints(text, [text] * 4),
+    "ending": lambda text: facts_of(own_knowledge().ending, [clean_line(text.encode())] * 14, Evidence()),
 }
 
 
