@@ -88,7 +88,7 @@ class Collector:
         matches = [match for found in self._seen.values() for match in found]
         self.evidence.matches = sorted(matches, key=lambda match: match.no)
         self.evidence.settle()
-        self.evidence.well = chance_of_success(self._knowledge.ending, reader.tail, self.evidence)
+        self.evidence.well = chance_of_success(self._knowledge.ending, reader.tail, self.evidence, reader.lines)
         return reader
 
     def _take(self, hit: Hit) -> None:

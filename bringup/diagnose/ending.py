@@ -7,6 +7,7 @@ list. The facts below go into a logistic regression whose wordings and weights s
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -20,6 +21,8 @@ TAIL = 14  # lines with text that are looked at
 FADE = 0.7  # what a line counts of what the line below it counts
 LONGEST = 500  # characters of a line; what it says stands at its beginning
 EVEN = 0.5
+CALM = 30  # lines after the last error, none of which speaks of a failure, that count as well as a sign of success
+_UNFINISHED = re.compile(r"\[\s*\d+(?:/\d+|%)\]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,19 +52,22 @@ class Facts:
     known: float
 
 
-def chance_of_success(ending: CompiledEnding | None, tail: Sequence[Line], evidence: Evidence) -> float:
+def chance_of_success(ending: CompiledEnding | None, tail: Sequence[Line], evidence: Evidence, lines: int) -> float:
     """Return how likely it is that a run with such a log ended well, 0 to 1; `EVEN` where that cannot be told.
 
     Args:
         ending: wordings and weights.
         tail: the last lines of the log.
         evidence: what was collected.
+        lines: how many lines the log has.
     """
     if ending is None or not evidence.candidates:
         return EVEN
     facts = facts_of(ending, tail, evidence)
     likely = likelihood(ending, facts)
-    cut_off = facts.good >= facts.shape and not facts.over  # without success after the error it may just end there
+    mute = facts.good >= facts.shape and not facts.over
+    soon = lines - max(found.end for found in evidence.candidates) < CALM
+    cut_off = mute and (soon or any(_UNFINISHED.match(line.core) for line in tail[-2:]))  # it may just end there
     return min(likely, EVEN) if cut_off or evidence.given_up else likely
 
 
