@@ -68,7 +68,8 @@ def chance_of_success(ending: CompiledEnding | None, tail: Sequence[Line], evide
     mute = facts.good >= facts.shape and not facts.over
     soon = lines - max(found.end for found in evidence.candidates) < CALM
     cut_off = mute and (soon or any(_UNFINISHED.match(line.core) for line in tail[-2:]))  # it may just end there
-    return min(likely, EVEN) if cut_off or evidence.given_up else likely
+    last_word = not facts.bad or not facts.shape  # the very last line speaks of a failure
+    return min(likely, EVEN) if cut_off or last_word or evidence.given_up else likely
 
 
 def likelihood(ending: CompiledEnding, facts: Facts) -> float:

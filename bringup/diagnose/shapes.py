@@ -65,7 +65,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("warning", Weight.NONE, Category.COMPILE, r"(?:[^\s:()]{1,400}\(\d+\): (?:warning|remark)|(?:[\w.]*\.)?\w*Warning:)"),
     ("passed", Weight.NONE, Category.RUNTIME, r".{0,300}(?:\bPASSED\b|\.\.\. ok$|\bSKIPPED\b|\bXFAIL\b|\[ {6} OK \])"),
     ("commit", Weight.NONE, Category.RUNTIME, r"(?:[0-9a-f]{7,40} )?(?:\([^)]{1,80}\) )?(?:[Ff]ix(?:es|ed)?|feat|docs|chore|Merge|Revert|Bump|HEAD is now at)\b(?! the)"),
-    ("ignored", Weight.NONE, Category.RUNTIME, r"(?i:caught(?: the)?(?: expected[^:]{0,40})?|handled|expected (?:error|failure|exception)\b[^:]{0,40}|(?:ignor(?:ed|ing)|simulat(?:ed|ing)|suppressed|recovered from)\b[^:]{0,60}): "),
+    ("ignored", Weight.NONE, Category.RUNTIME, r"(?i:caught(?: the)?(?: expected[^:]{0,40})?|handled|expected (?:error|failure|exception)\b[^:]{0,40}|(?:ignor(?:ed|ing)|skipp(?:ed|ing)|simulat(?:ed|ing)|suppressed|recovered from)\b[^:]{0,60}): "),
     ("ignored", Weight.NONE, Category.RUNTIME, r".{0,200}NCCL (?:INFO |WARN (?:Failed to open libibverbs|NET/Plugin|PLUGIN|.{0,40}\b[Pp]lugin\b|Missing \\?\"|.{0,60}using (?:internal|default)))"),
     ("excerpt", Weight.NONE, Category.COMPILE, rf"(?:[\w./+-]{{1,200}}\.\w{{1,6}}:\d{{1,6}}:\s*)?{_CODE}"),
     ("commit", Weight.NONE, Category.RUNTIME, r"(?=[0-9a-f]{0,39}[a-f])(?=[a-f]{0,39}[0-9])[0-9a-f]{7,40} (?!error|fatal)\S"),
@@ -73,7 +73,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("excerpt", Weight.NONE, Category.COMPILE, r"(?:\d{1,6} \| |detected during |instantiated from |inlined from |required from )"),
     ("ignored", Weight.NONE, Category.INSTALL, r"E: Can ?not write log \(Is /dev/pts mounted"),
     ("zero", Weight.NONE, Category.RUNTIME, r".{0,200}\b(?:0|no) (?:errors?|failures?|failed)\b"),
-    ("ignored", Weight.NONE, Category.COMPILE, r".{0,400}(?:\(ignored\)|\(non-fatal\)|\bnot fatal\b|\(will retry\))"),
+    ("ignored", Weight.NONE, Category.COMPILE, r".{0,400}(?:\(ignored\)|\(non-fatal\)|\bnot fatal\b|\(will retry\)|\bskipped\.?$)"),
     ("command", Weight.NONE, Category.COMPILE, rf"(?:\[\d+/\d+\] )?(?:: && )?(?:ccache |sccache )?{_COMPILER} (?:.* )?-(?:c|o|E|I\S+)(?: |$)"),
     ("probe", Weight.NONE, Category.CONFIGURE, r"(?:(?:g?make(?:\[\d+\])?: \*\*\* |FAILED: |ninja: ).{0,300}(?:cmTC_|CMakeTmp|TryCompile))"),
     # --- consequences
