@@ -66,8 +66,10 @@ def chance_of_success(ending: CompiledEnding | None, tail: Sequence[Line], evide
     facts = facts_of(ending, tail, evidence)
     likely = likelihood(ending, facts)
     mute = facts.good >= facts.shape and not facts.over
-    soon = lines - max(found.end for found in evidence.candidates) < CALM
-    cut_off = mute and (soon or any(_UNFINISHED.match(line.core) for line in tail[-2:]))  # it may just end there
+    below = lines - max(found.end for found in evidence.candidates)
+    cut_off = mute and (
+        below < CALM or any(_UNFINISHED.match(line.core) for line in tail[-2:])
+    )  # it may just end there
     last_word = not facts.bad or not facts.shape  # the very last line speaks of a failure
     return min(likely, EVEN) if cut_off or last_word or evidence.given_up else likely
 
