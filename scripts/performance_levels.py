@@ -74,7 +74,8 @@ def starts(document: dict[str, Any]) -> list[str]:
             lines.append(f"| {kind} | {found[f'{kind}_s']:.1f} | {found[f'{kind}_first_token_s']:.1f} |")
     names = [name for name in ("cold_over_prebuilt", "prebuilt_over_warm") if name in found]
     ratios = ", ".join(f"{name.replace('_over_', ' / ')} {found[name]:.2f}" for name in names)
-    return [*lines, "", f"Medians of {len(found['runs']['prebuilt'])}; {ratios}.", ""]
+    runs = ", ".join(f"{len(rows)} {kind}" for kind, rows in found["runs"].items())
+    return [*lines, "", f"Medians of {runs} starts; {ratios}.", ""]
 
 
 def checks(found: Any, wanted: tuple[str, ...]) -> list[str]:
