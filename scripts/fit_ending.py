@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import gzip
 import io
-import math
 import sys
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
+import msgspec
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-not-found]
 from sklearn.pipeline import make_pipeline  # type: ignore[import-not-found]
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-not-found]
@@ -26,24 +26,27 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bringup.diagnose.collect import Collector  # noqa: E402
-from bringup.diagnose.ending import EVEN, facts_of  # noqa: E402
+from bringup.diagnose.ending import Facts, facts_of, likelihood  # noqa: E402
+from bringup.diagnose.evidence import EVEN  # noqa: E402
 from bringup.diagnose.knowledge import Knowledge, load_knowledge  # noqa: E402
+from bringup.model.knowledge import EndingWeights  # noqa: E402
 
 CLEAN_COUNTS = 3.0  # a false alarm on one of the few clean logs counts as much as this many failures not seen
 STRENGTH = 0.3  # of the penalty on the weights of standardised facts, inverse
 FOLDS = 10
 
-Row = tuple[str, bool, list[float]]
+Row = tuple[str, bool, Facts]
+NAMES = ("bias", *(field.name for field in fields(Facts)))
 
 
 def main() -> None:
     """Print the weights, and how well they hold for logs that they were not fitted to."""
-    names, rows = read_rows(load_knowledge())
+    rows = read_rows(load_knowledge())
     missed, alarms = [], []
     for fold in range(FOLDS):
         weights = fit([row for at, row in enumerate(rows) if at % FOLDS != fold])
         for name, clean, facts in rows[fold::FOLDS]:
-            well = chance(weights, facts) > EVEN
+            well = likelihood(weights, facts) > EVEN
             missed += [name] * (well and not clean)
             alarms += [name] * (clean and not well)
     count = sum(clean for _, clean, _ in rows)
@@ -51,14 +54,13 @@ def main() -> None:
     print(f"# {len(missed)} failing ones were taken for clean ({', '.join(missed)})")
     print(f"# {len(alarms)} clean ones for failing ({', '.join(alarms)})")
     print("[ending.weights]")
-    for name, value in zip(("bias", *names), fit(rows), strict=True):
+    for name, value in msgspec.structs.asdict(fit(rows)).items():
         print(f"{name} = {value:.3f}")
 
 
-def read_rows(knowledge: Knowledge) -> tuple[list[str], list[Row]]:
-    """Return the names of the facts, and name, whether it is clean, and facts of each log that has errors."""
+def read_rows(knowledge: Knowledge) -> list[Row]:
+    """Return name, whether it is clean, and facts of each log that has errors."""
     assert knowledge.ending is not None
-    names: list[str] = []
     rows: list[Row] = []
     for name, answer, data in kept_logs():
         collector = Collector(knowledge)
@@ -66,10 +68,8 @@ def read_rows(knowledge: Knowledge) -> tuple[list[str], list[Row]]:
         silent = answer in knowledge.issues and knowledge.issues[answer].issue.silent
         if not collector.evidence.candidates or silent:
             continue
-        facts = asdict(facts_of(knowledge.ending, reader.tail, collector.evidence))
-        names = list(facts)
-        rows.append((name, answer == "clean", list(facts.values())))
-    return names, rows
+        rows.append((name, answer == "clean", facts_of(knowledge.ending, reader.tail, collector.evidence)))
+    return rows
 
 
 def kept_logs() -> list[tuple[str, str, bytes]]:
@@ -86,18 +86,14 @@ def kept_logs() -> list[tuple[str, str, bytes]]:
     return [*logs, *((path.stem, path.stem.partition(".")[0], path.read_bytes()) for path in excerpts)]
 
 
-def fit(rows: list[Row]) -> list[float]:
-    """Return bias and weights of a logistic regression."""
+def fit(rows: list[Row]) -> EndingWeights:
+    """Return the weights of a logistic regression."""
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight={0: 1.0, 1: CLEAN_COUNTS}, C=STRENGTH))
-    model.fit([facts for _, _, facts in rows], [int(clean) for _, clean, _ in rows])
+    model.fit([list(asdict(facts).values()) for _, _, facts in rows], [int(clean) for _, clean, _ in rows])
     scale, found = model[0], model[1]
     weights = found.coef_[0] / scale.scale_
-    return [float(found.intercept_[0] - weights @ scale.mean_), *map(float, weights)]
-
-
-def chance(weights: list[float], facts: list[float]) -> float:
-    """Return how likely a log with such facts is of a run that ended well."""
-    return 1 / (1 + math.exp(-weights[0] - sum(w * x for w, x in zip(weights[1:], facts, strict=True))))
+    values = (found.intercept_[0] - weights @ scale.mean_, *weights)
+    return EndingWeights(**dict(zip(NAMES, map(float, values), strict=True)))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bringup.diagnose.answer import make_finding
 from bringup.diagnose.collect import Collector
-from bringup.diagnose.ending import EVEN
+from bringup.diagnose.evidence import EVEN
 from bringup.diagnose.knowledge import Knowledge, load_knowledge
 from bringup.diagnose.model import Diagnosis, Finding, Status
 from bringup.diagnose.rank import Scored, rank

@@ -11,16 +11,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from bringup.diagnose.evidence import Evidence
+from bringup.diagnose.evidence import EVEN, Evidence
 from bringup.diagnose.knowledge import CompiledEnding
 from bringup.diagnose.outcome import success_of
 from bringup.diagnose.shapes import Weight, classify
 from bringup.diagnose.text import Line
+from bringup.model.knowledge import EndingWeights
 
 TAIL = 14  # lines with text that are looked at
 FADE = 0.7  # what a line counts of what the line below it counts
 LONGEST = 500  # characters of a line; what it says stands at its beginning
-EVEN = 0.5
 CALM = 30  # lines after the last error, none of which speaks of a failure, that count as well as a sign of success
 _UNFINISHED = re.compile(r"\[\s*\d+(?:/\d+|%)\]")
 
@@ -64,19 +64,17 @@ def chance_of_success(ending: CompiledEnding | None, tail: Sequence[Line], evide
     if ending is None or not evidence.candidates:
         return EVEN
     facts = facts_of(ending, tail, evidence)
-    likely = likelihood(ending, facts)
+    likely = likelihood(ending.weights, facts)
     mute = facts.good >= facts.shape and not facts.over
     below = lines - max(found.end for found in evidence.candidates)
-    cut_off = mute and (
-        below < CALM or any(_UNFINISHED.match(line.core) for line in tail[-2:])
-    )  # it may just end there
+    counting = any(_UNFINISHED.match(line.core) for line in tail[-2:])
+    ends_in_it = mute and (below < CALM or counting)
     last_word = not facts.bad or not facts.shape  # the very last line speaks of a failure
-    return min(likely, EVEN) if cut_off or last_word or evidence.given_up else likely
+    return min(likely, EVEN) if ends_in_it or last_word or evidence.given_up else likely
 
 
-def likelihood(ending: CompiledEnding, facts: Facts) -> float:
+def likelihood(weights: EndingWeights, facts: Facts) -> float:
     """Return how likely it is that a run with such an end of its log ended well, 0 to 1."""
-    weights = ending.weights
     score = weights.bias + sum(getattr(weights, name) * value for name, value in asdict(facts).items())
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, score))))
 

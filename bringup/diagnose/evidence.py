@@ -10,6 +10,8 @@ from bringup.diagnose.match import Match
 from bringup.diagnose.shapes import Weight
 from bringup.model.knowledge import Category
 
+EVEN = 0.5  # chance of a good end where nothing tells
+
 
 @dataclass(slots=True)
 class Evidence:
@@ -37,7 +39,7 @@ class Evidence:
     ended: bool = False
     given_up: bool = False
     failed: bool = False
-    well: float = 0.5
+    well: float = EVEN
     redone: list[tuple[int, int, int]] = field(default_factory=list)
     superseded: list[tuple[int, int]] = field(default_factory=list)
 

@@ -49,23 +49,22 @@ SUCCESS_TRIGGERS: tuple[str, ...] = (
     "job succeeded", "startup complete", "fired up", "config.status: ", "naming to ", "result: ",
 )  # fmt: skip
 
+# How a CI says that the run as a whole failed; what comes later is its clearing up.
+_GIVEN_UP = re.compile(
+    r"(?:(?:Error: )?Process completed with exit code [1-9]|ERROR: Job failed|Finished: FAILURE|ERROR: failed to solve)"
+)
+
 # Lines after which no later success of another step makes the failure undone.
 _HARD = re.compile(
     r"(?:error: (?:subprocess-exited|metadata-generation|failed-wheel|legacy-install|externally-managed|could not compile)"
     r"|ERROR: (?:Could not (?:build|find|install)|No matching|Cannot install|ResolutionImpossible|Failed to build|Failed building wheel)"
     r"|ninja: build stopped|FAILED: (?:\[code=\d+\] )?\S+\.\w+|Configuring incomplete|CMake Generate step failed|g?make(?:\[\d+\])?: \*\*\* "
-    r"|(?:Error: )?Process completed with exit code [1-9]|ERROR: Job failed|ERROR: failed to solve|Finished: FAILURE"
-    r"|No solution found when resolving|=+ .*\b\d+ (?:failed|error))"
+    rf"|No solution found when resolving|=+ .*\b\d+ (?:failed|error)|{_GIVEN_UP.pattern})"
 )
 
 # How a run says at its very end that it ended well; nothing before it can have failed it.
 _ENDED = re.compile(
     r".{0,60}(?:\bexit(?:ed)?(?: with)?(?: code| status)?:? 0$|Job succeeded$|Finished: SUCCESS$|BUILD SUCCESS(?:FUL)?\b)"
-)
-
-# How a CI says that the run as a whole failed; what comes later is its clearing up.
-_GIVEN_UP = re.compile(
-    r"(?:(?:Error: )?Process completed with exit code [1-9]|ERROR: Job failed|Finished: FAILURE|ERROR: failed to solve)"
 )
 
 # A counter at its end is no success where the tool says right after it that it stopped: with -k it counts to the end.
@@ -77,6 +76,7 @@ _PROBE_PATH = re.compile(
     r"|CheckIncludeFile|CheckFunction|CMakeFiles/_CMake|\bfeature_tests?\b|meson-private|/tmp/tmp\w+/(?:src|test|a)\.c"
     r"|sanitycheckc|testfile\.c|CompilerIdC)"
 )
+_FATAL = re.compile(r"configure: error|CMake Error|.*setup\.py.*rror:")
 _DEALT_WITH = re.compile(
     r"(?i)(?:\bwill retry\b|\bretry scheduled\b|\bretrying\b(?![-=<>~!])|\b(?:at|on|after) attempt \d|\battempt \d+ (?:succeeded|ok)\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"
     r"|could not be compiled|speedups are not enabled|pure[- ]python|Plain-Python|\bnon-fatal\b|not fatal\b"
@@ -147,14 +147,11 @@ def is_harmless(found: Candidate) -> bool:
         return True
     if found.weight <= Weight.GENERAL and _TRIED_AGAIN.search(found.line.core):
         return True
-    after = [line for line in found.hit.after[1:20] if line.stream == found.hit.line.stream and line.core]
-    before = [line for line in found.hit.before[-14:] if line.stream == found.hit.line.stream and line.core]
-    fatal_next = any(re.match(r"configure: error|CMake Error|.*setup\.py.*rror:", line.core) for line in after)
-    built = found.category in (Category.COMPILE, Category.LINK, Category.CONFIGURE)
-    if built and not fatal_next and _PROBE_PATH.search(found.line.core):
+    if found.category in _PROBED and _PROBE_PATH.search(found.line.core) and not _fatal_next(found):
         return True
     if (found.kind == "git-probe" and _goes_on(found)) or (found.weight is Weight.LIGHT and _scripted_on(found)):
         return True
+    before = [line for line in found.hit.before[-14:] if line.stream == found.hit.line.stream and line.core]
     if before and found.kind == "traceback":
         said = before[-1].core
         if said.startswith("Exception ignored"):
@@ -167,6 +164,11 @@ def is_harmless(found: Candidate) -> bool:
     extent = max(0, found.end - found.hit.no)
     beyond = [line for line in found.hit.after[extent + 1 : extent + 10] if line.stream == found.hit.line.stream]
     return any(_DEALT_WITH.search(line.core) and not _OFFER.match(line.core) for line in beyond)
+
+
+def _fatal_next(found: Candidate) -> bool:
+    """Return whether a configure step gives up right below."""
+    return any(_FATAL.match(line.core) for line in found.hit.after[1:20] if line.stream == found.hit.line.stream)
 
 
 def _goes_on(found: Candidate) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bringup.diagnose.attempts import tried_again
 from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.evidence import Evidence
 from bringup.diagnose.inside import look_inside
@@ -134,7 +133,7 @@ def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate], list[C
         if evidence.settled(found) or evidence.undone(found.no, found.category):
             past += [found] if found.weight > Weight.WRAPPER else []
         else:
-            harmless = is_harmless(found) or (found.hit.no, found.end) in evidence.superseded
+            harmless = _is_harmless(found, evidence)
             (dealt_with if harmless else alive).append(found)
             spared += [found.no] * harmless
     tried = {(found.kind, found.line.core): found.no for found in dealt_with if found.kind in _TRIED}
@@ -252,9 +251,7 @@ def _explain(scored: list[Scored], match: Match, evidence: Evidence, facts: Mapp
     bonus = (KNOWN_WEAK if issue.weak else KNOWN) - (0 if is_affected(issue, facts) else AGAINST_FACTS)
     if home is None:
         around = [found for found in evidence.candidates if _covers(found, match)]
-        if any(
-            is_harmless(found) or tried_again(found) or evidence.undone(found.no, found.category) for found in around
-        ):
+        if any(_is_past(found, evidence) for found in around):
             return
         shape = classify(match.hit.line.core)
         quiet = issue.silent or (shape is not None and shape.weight is Weight.NONE)
@@ -273,6 +270,14 @@ def _explain(scored: list[Scored], match: Match, evidence: Evidence, facts: Mapp
         home.no = match.no
     else:
         scored.append(Scored(match.no, home.score - 1, issue.category, None, match))
+
+
+def _is_harmless(found: Candidate, evidence: Evidence) -> bool:
+    return is_harmless(found) or (found.hit.no, found.end) in evidence.superseded
+
+
+def _is_past(found: Candidate, evidence: Evidence) -> bool:
+    return _is_harmless(found, evidence) or evidence.undone(found.no, found.category)
 
 
 def _later(scored: list[Scored], no: int) -> float:
