@@ -68,10 +68,14 @@ _DONE = (
     re.compile(r"(?P<name>\S+): OK$"),
     re.compile(r"(?P<name>\S+): FAILED$"),  # a checksum of a file that was got; what is wrong with it comes here
     re.compile(r".* - ['`]?(?P<name>[^'` ]+)['`]? saved \[|.* -> \"(?P<name2>[^\"]+)\" \[\d+\]"),
-    re.compile(r"\[\d+/\d+\] .*?(?P<names>\S+\.(?:o|obj|so|a|stamp|cubin|ptx|cu\.o|cpp\.o)\b.*)"),
+    re.compile(r"\[\s*\d+(?:/\d+|%)\] .*?(?P<names>\S+\.(?:o|obj|so|a|stamp|cubin|ptx|cu\.o|cpp\.o)\b.*)"),
+    # A command is written before it is run; where it fails, make names its target again.
+    re.compile(r"(?:\S+/)?(?:gcc|g\+\+|cc|c\+\+|clang(?:\+\+)?|nvcc|ld)(?:-\d+)? .*?-o (?P<name>\S+)"),
+    re.compile(r"(?:\S+/)?(?:gcc-)?ar [-\w]+ (?P<name>\S+\.a)\b"),
     re.compile(r"\[\s*\d+%\] Built target (?P<name>\S+)"),
     re.compile(r"Setting up (?P<name>[a-z0-9][a-z0-9+.-]+)(?::\w+)? \("),
 )  # fmt: skip
+_FAILED_STEP = re.compile(r"FAILED: ")
 _VERSION = re.compile(r"-\d[\w.+!]*$")
 _NETWORK = frozenset({"download", "network", "git"})
 _COMMAND = re.compile(r"(?:\++ |\$ |> )\S|Cloning into '")
@@ -132,8 +136,10 @@ def _fails(line: Line) -> bool:
 def _named(found: Candidate, rows: Sequence[Line]) -> int:
     """Return where the last word on a thing that failed is that it is done."""
     last = dict.fromkeys(_things(found, rows), 0)
+    shown = _FAILED_STEP.match(found.hit.line.core) is not None  # ninja writes the command below
     for at, line in enumerate(rows if last else (), 1):
-        got = found.kind in _NETWORK or not line.core.endswith(": FAILED")
+        got = not shown and (found.kind in _NETWORK or not line.core.endswith(": FAILED"))
+        shown = _FAILED_STEP.match(line.core) is not None
         for thing in last.keys() & {*_names(_DONE if got else (), line), *_names(_FAILED, line)}:
             last[thing] = at if got and thing in _names(_DONE, line) else 0
     return max(last.values(), default=0)

@@ -80,7 +80,7 @@ _FATAL = re.compile(r"configure: error|CMake Error|.*setup\.py.*rror:")
 _DEALT_WITH = re.compile(
     r"(?i)(?:\bwill retry\b|\bretry scheduled\b|\bretrying\b(?![-=<>~!])|\b(?:at|on|after) attempt \d|\battempt \d+ (?:succeeded|ok)\b|\bfall(?:ing|s)? ?back\b|\boptional extension\b|\(optional\)|is optional"
     r"|could not be compiled|speedups are not enabled|pure[- ]python|Plain-Python|\bnon-fatal\b|not fatal\b"
-    r"|\(ignored\)|removing: _configtest|safely ignore|can be ignored|continuing (?:without|anyway)"
+    r"|\(ignored\)|removing: _configtest|safely ignore|can be ignored|ha(?:s|ve) been ignored|continuing (?:without|anyway)"
     r"|\btry(?:ing)? (?:the )?(?:next|another|other|mirror|alternative)\S*|\bresum(?:e|ing) (?:the )?download|\bno GPU, using\b"
     r"|\busing (?:the )?(?:pre-?built|fallback|bundled|built-?in|slow(?:er)?|CPU)\b|config(?:uration)? (?:was )?skipped"
     r"|building without|compiling without|proceeding without|Using (?:the )?python implementation|disabling \S+ support"
@@ -183,7 +183,9 @@ def _lives_on(found: Candidate) -> bool:
         return False
     rows = [line for line in found.hit.after[found.no - found.hit.no + 1 :] if line.core]
     busy = [line for line in rows if line.level in _CALM or _BUSY.match(line.core)]
-    return len(busy) >= LIFE and rows[-1] in busy and not any(_DOOMED.search(line.core) for line in rows)
+    said = [line for line in rows if line.level or line in busy]  # others write between
+    doomed = any(_DOOMED.search(line.core) for line in rows if line.level != "D")
+    return len(busy) >= LIFE and said[-1] in busy and not doomed
 
 
 def _scripted_on(found: Candidate) -> bool:

@@ -126,6 +126,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("exception", Weight.GENERAL, Category.RUNTIME, r"(?:\w{1,60}\.){0,8}(?:[A-Z]\w{0,80})?(?:Error|Exception|OutOfResources|NotFound): \S"),
     ("exception", Weight.GENERAL, Category.RUNTIME, r"(?:\w{1,60}\.){0,8}[A-Z]\w{0,80}(?:Error|Exception|OutOfResources|NotFound)(?:: |:?$)"),
     ("python", Weight.GENERAL, Category.LAUNCH, r"[\w./-]{0,200}python[\d.]*: (?:No module named|Error while finding module|can't open file|can't find '__main__')"),
+    ("daemon", Weight.STRONG, Category.LAUNCH, r"(?:\d{4}/\d\d/\d\d \S{8} |nginx: )?\[emerg\] "),
     ("cython", Weight.STRONG, Category.COMPILE, r"[\w./-]{1,200}\.pyx:\d+:\d+: \S"),
     ("usage", Weight.GENERAL, Category.LAUNCH, r"[\w./-]{1,100}(?: [\w-]{1,40}){0,3}: error: (?:argument|unrecognized|the following|ambiguous|invalid choice|too few)"),
     # --- packages

@@ -65,7 +65,7 @@ LOGGER = re.compile(
     r"|(?P<b>[DIWEF])\d{4}\s\d\d:\d\d:\d\d[.\d]*\s+\d+\s[\w./<>-]{1,200}:\d+\]\s?(?:\[\d+/\d+\w*\]\s?)?"
     r"|\[(?P<c>[DIWEF])\d{3,4}\s\d\d:\d\d:\d\d[^\]]{0,100}\]\s?"
     r"|(?P<k>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s{1,8}[\w./-]{1,80}\.py:\d{1,6}:\s"
-    r"|(?P<d>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s{1,4}(?=\[|[a-z_.]{2,60}:(?:\d{1,6}:)?\s)"
+    r"|(?P<d>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s{1,5}(?=\[|[a-z_.]{2,60}:(?:\d{1,6}:)?\s)"
     r"|(?P<h>DEBUG|INFO|WARNING|ERROR|CRITICAL):[A-Za-z_][\w.]{0,100}:"
     r"|(?:-\s)?(?:[A-Za-z_][\w.:/-]{1,80}\s-\s)?(?P<i>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\s-\s(?:[A-Za-z_][\w.:/]{1,80}\s-\s)?"
     r"|(?P<j>INFO|DEBUG):\s{2,8}(?=\S)"

@@ -104,10 +104,10 @@ PATH=$(dirname "$python"):$PATH
 export PATH PYTHONUNBUFFERED=1
 cd "$out" || exit 14
 check facts "$python" "$here/torch_facts.py" --json "$out/facts.json"
+check verify "$dest/bin/bringup" verify
 check operators "$python" "$here/operators.py" --json "$out/operators.json" --seconds "${OPERATOR_SECONDS:-80}"
 check collect_env "$python" "$here/collect_env.py"
 gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
 [ "$gpus" -lt 2 ] || check all_reduce env NCCL_NVLS_ENABLE=0 timeout 120 "$python" "$here/all_reduce.py" --json "$out/all_reduce.json"
-check verify "$dest/bin/bringup" verify
 [ -z "$failed" ] || { note "failed:$failed"; exit 9; }
 note "all is well"
