@@ -71,6 +71,11 @@ _ENDED = re.compile(
 _COUNTED = re.compile(r"\[(?P<n>\d+)/(?P=n)\] |\[100%\] ")
 _STOPPED = re.compile(r"ninja: build stopped|g?make(?:\[\d+\])?: (?:\*\*\* |Target )")
 
+PROBE = 16  # lines between the title of a check in CMakeError.log and its error
+_PROBE_SHOWN = re.compile(
+    r"(?:Performing \S+ SOURCE FILE Test \S+|Determining (?:if|size of) .{1,300}) failed with the following output:$"
+    r"|FAILED: \S*\bcmTC_"
+)
 _PROBE_PATH = re.compile(
     r"(?:\bconftest\b|_configtest|CMakeScratch|CMakeTmp|TryCompile|\btestC(?:XX|CUDA)?Compiler|flagcheck|CheckSymbol"
     r"|CheckIncludeFile|CheckFunction|CMakeFiles/_CMake|\bfeature_tests?\b|meson-private|/tmp/tmp\w+/(?:src|test|a)\.c"
@@ -84,11 +89,13 @@ _DEALT_WITH = re.compile(
     r"|\btry(?:ing)? (?:the )?(?:next|another|other|mirror|alternative)\S*|\bresum(?:e|ing) (?:the )?download|\bno GPU, using\b"
     r"|\busing (?:the )?(?:pre-?built|fallback|bundled|built-?in|slow(?:er)?|CPU)\b|config(?:uration)? (?:was )?skipped"
     r"|building without|compiling without|proceeding without|Using (?:the )?python implementation|disabling \S+ support"
-    r"|(?:already|, )\s?(?:there|applied|skipped)\b|\brecovered\b|skipping (?:this|optional|the test)|\bas expected\b|\(expected\b|\bexpected (?:failure|error)\b)"
+    r"|(?:already|, )\s?(?:there|applied|skipped)\b|\brecovered\b|skipping (?:this|optional|the test)|\b(?:as|is|was) expected\b|\(expected\b|\bexpected (?:failure|error)\b)"
 )
+_LEFT_OUT = re.compile(r"[:,;(] ?(?:skipped|ignored|not needed)\)?\.?$")
 # The error line itself says that something else is tried.
 _TRIED_AGAIN = re.compile(
     r"(?i)\b(?:will (?:retry|try again|be retried)|retrying (?:in|after|with|\(|\.\.\.)|retry \d+ (?:of|/) ?\d+|willRetry=1|falling back to|using \S+ instead$)"
+    r"|[;,(:] ?(?:continuing|going on|carrying on|proceeding)\b"
 )
 # Advice on what could be done is no word of what was done.
 _OFFER = re.compile(r"(?i)(?:you (?:can|could|may|might)\b|to \w+ this\b|consider\b|please\b)")
@@ -100,6 +107,7 @@ _DOOMED = re.compile(
     r"|\bfatal|\bsig(?:quit|term|kill|segv)|\bexception|\btraceback|\bclean(?:ing)?[ _-]?up|\bclos(?:e|ing)\b|\bdestroy"
     r"|\bwaiting for\b|\bnot ready\b|\bunhealthy|\bretr(?:y|ies)|HTTP/[\d.]+\" 5\d\d)"
 )
+BEYOND = 9  # lines below an error in which it may be said that it does not matter
 ORDINARY = 8  # lines after a light failure, none of which says that anything failed
 # After these no process works on, whatever others write.
 _MORTAL = re.compile(r"(?i)\bcuda\w{0,40} error|\bCUDA error|nccl|cudnn|cublas|illegal memory|device-side assert")
@@ -147,7 +155,7 @@ def is_harmless(found: Candidate) -> bool:
         return True
     if found.weight <= Weight.GENERAL and _TRIED_AGAIN.search(found.line.core):
         return True
-    if found.category in _PROBED and _PROBE_PATH.search(found.line.core) and not _fatal_next(found):
+    if found.category in _PROBED and _is_probe(found) and not _fatal_next(found):
         return True
     if (found.kind == "git-probe" and _goes_on(found)) or (found.weight is Weight.LIGHT and _scripted_on(found)):
         return True
@@ -161,9 +169,24 @@ def is_harmless(found: Candidate) -> bool:
             return True
     if found.kind == "traceback" and _lives_on(found):
         return True
-    extent = max(0, found.end - found.hit.no)
-    beyond = [line for line in found.hit.after[extent + 1 : extent + 10] if line.stream == found.hit.line.stream]
+    # What a script says below a traceback looks like more of its message, so there only the plainest word counts.
+    if any(_LEFT_OUT.search(line.core) for line in _rows(found, found.no, found.end)):
+        return True
+    beyond = _rows(found, found.end, found.end + BEYOND)
     return any(_DEALT_WITH.search(line.core) and not _OFFER.match(line.core) for line in beyond)
+
+
+def _rows(found: Candidate, above: int, last: int) -> list[Line]:
+    """Return the lines below line `above`, to line `last`, that the same process wrote."""
+    start = found.hit.no
+    rows = found.hit.after[max(0, above - start) + 1 : max(0, last - start) + 1]
+    return [line for line in rows if line.stream == found.hit.line.stream]
+
+
+def _is_probe(found: Candidate) -> bool:
+    """Return whether a feature check failed, as a build tool shows it or its log that somebody printed."""
+    rows = [found.line, *found.hit.before[-PROBE:]]
+    return bool(_PROBE_PATH.search(found.line.core)) or any(_PROBE_SHOWN.match(line.core) for line in rows)
 
 
 def _fatal_next(found: Candidate) -> bool:

@@ -134,6 +134,8 @@ def _alive(evidence: Evidence) -> tuple[list[Candidate], list[Candidate], list[C
             past += [found] if found.weight > Weight.WRAPPER else []
         else:
             harmless = _is_harmless(found, evidence)
+            if harmless and found.link and alive and alive[-1].kind == "traceback":
+                dealt_with.append(alive.pop())  # what was raised while it was handled went no further
             (dealt_with if harmless else alive).append(found)
             spared += [found.no] * harmless
     tried = {(found.kind, found.line.core): found.no for found in dealt_with if found.kind in _TRIED}

@@ -72,6 +72,7 @@ _RULES: tuple[tuple[str, Weight, Category, str], ...] = (
     ("commit", Weight.NONE, Category.RUNTIME, r".{1,200} \(#\d{2,6}\)$"),
     ("excerpt", Weight.NONE, Category.COMPILE, r"(?:\d{1,6} \| |detected during |instantiated from |inlined from |required from )"),
     ("ignored", Weight.NONE, Category.INSTALL, r"E: Can ?not write log \(Is /dev/pts mounted"),
+    ("name", Weight.NONE, Category.RUNTIME, r"(?:cudaError\w{1,80}|CUDA_ERROR_\w{1,80}|_Z\w{1,400})$"),
     ("zero", Weight.NONE, Category.RUNTIME, r".{0,200}\b(?:0|no) (?:errors?|failures?|failed)\b"),
     ("ignored", Weight.NONE, Category.COMPILE, r".{0,400}(?:\(ignored\)|\(non-fatal\)|\bnot fatal\b|\(will retry\)|\bskipped\.?$)"),
     ("command", Weight.NONE, Category.COMPILE, rf"(?:\[\d+/\d+\] )?(?:: && )?(?:ccache |sccache )?{_COMPILER} (?:.* )?-(?:c|o|E|I\S+)(?: |$)"),
