@@ -21,7 +21,7 @@ MACHINE_CUDA = 190
 
 _SHT_DYNAMIC, _SHT_DYNSYM = 6, 11
 _SHT_VERDEF, _SHT_VERNEED, _SHT_VERSYM = 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF
-_DT_NEEDED, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 1, 14, 15, 29
+_DT_NEEDED, _DT_STRSZ, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 1, 10, 14, 15, 29
 _STB_WEAK = 2
 _SHN_UNDEF = 0
 _HIDDEN = 0x8000
@@ -165,8 +165,10 @@ def _dynamic(data: mmap.mmap, sections: tuple[Section, ...]) -> dict[int, list[s
     section = first_section(sections, _SHT_DYNAMIC)
     if section is None:
         return found
-    strings = linked_strings(data, sections, section)
-    for tag, value in struct.iter_unpack("<qQ", data[section.offset : section.offset + section.size // 16 * 16]):
+    entries = list(struct.iter_unpack("<qQ", data[section.offset : section.offset + section.size // 16 * 16]))
+    length = max((value for tag, value in entries if tag == _DT_STRSZ), default=0)
+    strings = linked_strings(data, sections, section, length)
+    for tag, value in entries:
         if tag == 0:
             break
         if tag in (_DT_NEEDED, _DT_SONAME, _DT_RPATH, _DT_RUNPATH):

@@ -70,13 +70,16 @@ def text_at(table: bytes, offset: int) -> str:
     return table[offset:end].decode("utf-8", "replace")
 
 
-def linked_strings(data: mmap.mmap, sections: tuple[Section, ...], section: Section) -> bytes:
-    """Return the string table that a section refers to."""
+def linked_strings(data: mmap.mmap, sections: tuple[Section, ...], section: Section, length: int = 0) -> bytes:
+    """Return the string table that a section refers to.
+
+    A search path that was added later lies behind the section; `length` is what the dynamic entries say of the table.
+    """
     if section.link >= len(sections) or sections[section.link].kind != _SHT_STRTAB:
         msg = f"section {section.name} refers to no string table"
         raise ValueError(msg)
     strings = sections[section.link]
-    return _table(data, strings.offset, strings.size)
+    return _table(data, strings.offset, max(strings.size, length))
 
 
 def first_section(sections: tuple[Section, ...], kind: int) -> Section | None:

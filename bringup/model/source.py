@@ -145,12 +145,15 @@ class Part(Table, frozen=True, kw_only=True):
         into: folder of the tree it goes to, "" is the root; the file's new path where `pick` is a file.
         pick: only what is below this folder of the source, without that prefix, or only this file; a link stands for
             what it leads to.
+        rpath: where a library that `pick` names looks for those it needs, `$ORIGIN` for the folder it is in: a library
+            of a distribution's package expects them in the system's folders.
         why: which commit upstream pinned and why this stands in for it.
     """
 
     source: SimpleSource
     into: str = ""
     pick: str = ""
+    rpath: str = ""
     why: str = ""
 
 

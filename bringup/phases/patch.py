@@ -28,6 +28,7 @@ from bringup.system.git import checkout_source
 from bringup.system.gitcommand import GitAccess
 from bringup.system.patching import apply_series
 from bringup.system.spent import spent_on
+from bringup.toolchain.elf_rpath import set_rpath
 
 
 def run(package: Package, step: Step, ctx: Context) -> Outcome:
@@ -95,6 +96,7 @@ def place_part(piece: Path, part: Part, tree: Path) -> None:
 
     Raises:
         FileNotFoundError: the source has no such file or folder, or a link leads nowhere or outside of the source.
+        PrepareError: a search path is asked for, and the file is no library that can take one.
     """
     inner = Path(os.path.realpath(piece / part.pick))
     if not inner.is_relative_to(os.path.realpath(piece)):
@@ -105,6 +107,8 @@ def place_part(piece: Path, part: Part, tree: Path) -> None:
     target = tree / part.into
     make_dir(target.parent)
     shutil.copy2(inner, target)
+    if part.rpath:
+        set_rpath(target, part.rpath)
 
 
 def _place_simple(package: Package, source: SimpleSource, dest: Path, step: Step, ctx: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from msgspec import structs
 from bringup.building.configure import check_parts, generate
 from bringup.config.lockfile import read_lock
 from bringup.config.variants import choose_variant, features, has_new_abi, variant_env, variants_with_abi
-from bringup.errors import BuildError, ConfigError, TargetError, UsageError
+from bringup.errors import BuildError, ConfigError, PrepareError, TargetError, UsageError
+from bringup.formats.elf import read_elf
 from bringup.model.plan import Package, Request
 from bringup.model.recipe import Variant
 from bringup.model.source import AssembledSource, Part, UrlSource
@@ -157,3 +159,15 @@ def test_a_part_that_is_not_in_its_source_is_an_error(tmp_path: Path, pick: str)
     (piece / "out").symlink_to("../secret")
     with pytest.raises(FileNotFoundError):
         place_part(piece, Part(source=SOURCE, into="x", pick=pick), tmp_path / "tree")
+
+
+def test_a_library_of_a_part_gets_the_search_path_that_the_part_names(tmp_path: Path):
+    piece, tree = tmp_path / "piece", tmp_path / "tree"
+    piece.mkdir()
+    shutil.copy("/bin/sh", piece / "sh")
+    (piece / "notes.txt").write_text("no library")
+    place_part(piece, Part(source=SOURCE, into="torch/lib/sh", pick="sh", rpath="$ORIGIN"), tree)
+    assert read_elf(tree / "torch/lib/sh").rpath == ("$ORIGIN",)
+    assert read_elf(piece / "sh").rpath == ()
+    with pytest.raises(PrepareError, match=r"notes\.txt"):
+        place_part(piece, Part(source=SOURCE, into="notes.txt", pick="notes.txt", rpath="$ORIGIN"), tree)
