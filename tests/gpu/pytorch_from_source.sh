@@ -4,6 +4,7 @@
 # for example with --jobs 64 --time-limit 1500. Called again after an interruption it goes on where it stopped: BUNDLE is
 # installed once, what is compiled stays, and checks that are done are not run again. OUT/progress.tsv gets a line
 # every five seconds, and so does stdout every half minute. VERIFY_ONLY=1 leaves the build out, BUILD_ONLY=1 the rest.
+# ATTENTION= (empty) for a variant without attention of its own, such as serving.
 # Ends with 0 if all is well, 9 if a check failed, 130 if the build's time was over, else with the build's own status.
 set -u
 [ $# -ge 3 ] || { echo "usage: sh $0 BUNDLE DESTINATION OUT [flags of bringup build]" >&2; exit 2; }
@@ -103,7 +104,7 @@ for one in "$dest"/build/*/env/bin/python; do [ ! -x "$one" ] || python=$one; do
 PATH=$(dirname "$python"):$PATH
 export PATH PYTHONUNBUFFERED=1
 cd "$out" || exit 14
-check facts "$python" "$here/torch_facts.py" --json "$out/facts.json"
+check facts "$python" "$here/torch_facts.py" --json "$out/facts.json" --backends "${ATTENTION-flash,efficient,cudnn}"
 check verify "$dest/bin/bringup" verify
 check operators "$python" "$here/operators.py" --json "$out/operators.json" --seconds "${OPERATOR_SECONDS:-80}"
 check collect_env "$python" "$here/collect_env.py"
