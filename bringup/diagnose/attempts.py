@@ -75,7 +75,6 @@ _DONE = (
     re.compile(r"\[\s*\d+%\] Built target (?P<name>\S+)"),
     re.compile(r"Setting up (?P<name>[a-z0-9][a-z0-9+.-]+)(?::\w+)? \("),
 )  # fmt: skip
-_FAILED_STEP = re.compile(r"FAILED: ")
 _VERSION = re.compile(r"-\d[\w.+!]*$")
 _NETWORK = frozenset({"download", "network", "git"})
 _COMMAND = re.compile(r"(?:\++ |\$ |> )\S|Cloning into '")
@@ -101,7 +100,7 @@ def is_again(line: Line) -> bool:
 def tried_again(found: Candidate) -> bool:
     """Return whether the attempt that failed with this error was followed by another."""
     quiet = 0
-    rows = list(_below(found, found.no))
+    rows = list(lines_below(found, found.no))
     for at, (no, line) in enumerate(rows):
         if is_again(line):
             return any(row.core for _, row in rows[at + 1 :])
@@ -117,12 +116,13 @@ def tried_again(found: Candidate) -> bool:
 
 def redone(found: Candidate) -> int:
     """Return how many lines below the error the same thing is reported as done, 0 where it is not."""
-    rows = [line for _, line in _below(found, max(found.no, found.end))]
+    rows = [line for _, line in lines_below(found, max(found.no, found.end))]
     return _named(found, rows) or _repeated(found, rows)
 
 
-def _below(found: Candidate, no: int) -> Iterator[tuple[int, Line]]:
+def lines_below(found: Candidate, no: int) -> Iterator[tuple[int, Line]]:
     """Yield the lines below line `no` that the same process wrote, with their numbers."""
+    no = max(no, found.hit.no)
     for at, line in enumerate(found.hit.after[no - found.hit.no + 1 :], no + 1):
         if line.stream == found.hit.line.stream:
             yield at, line
@@ -136,10 +136,10 @@ def _fails(line: Line) -> bool:
 def _named(found: Candidate, rows: Sequence[Line]) -> int:
     """Return where the last word on a thing that failed is that it is done."""
     last = dict.fromkeys(_things(found, rows), 0)
-    shown = _FAILED_STEP.match(found.hit.line.core) is not None  # ninja writes the command below
+    shown = found.hit.line.core.startswith("FAILED: ")  # ninja writes the command below
     for at, line in enumerate(rows if last else (), 1):
         got = not shown and (found.kind in _NETWORK or not line.core.endswith(": FAILED"))
-        shown = _FAILED_STEP.match(line.core) is not None
+        shown = line.core.startswith("FAILED: ")
         for thing in last.keys() & {*_names(_DONE if got else (), line), *_names(_FAILED, line)}:
             last[thing] = at if got and thing in _names(_DONE, line) else 0
     return max(last.values(), default=0)

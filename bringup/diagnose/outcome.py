@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from bringup.diagnose.attempts import lines_below
 from bringup.diagnose.blocks import Candidate
 from bringup.diagnose.shapes import Weight, classify
 from bringup.diagnose.text import Line
@@ -170,17 +171,10 @@ def is_harmless(found: Candidate) -> bool:
     if found.kind == "traceback" and _lives_on(found):
         return True
     # What a script says below a traceback looks like more of its message, so there only the plainest word counts.
-    if any(_LEFT_OUT.search(line.core) for line in _rows(found, found.no, found.end)):
+    if any(_LEFT_OUT.search(line.core) for at, line in lines_below(found, found.no) if at <= found.end):
         return True
-    beyond = _rows(found, found.end, found.end + BEYOND)
+    beyond = [line for at, line in lines_below(found, found.end) if at <= found.end + BEYOND]
     return any(_DEALT_WITH.search(line.core) and not _OFFER.match(line.core) for line in beyond)
-
-
-def _rows(found: Candidate, above: int, last: int) -> list[Line]:
-    """Return the lines below line `above`, to line `last`, that the same process wrote."""
-    start = found.hit.no
-    rows = found.hit.after[max(0, above - start) + 1 : max(0, last - start) + 1]
-    return [line for line in rows if line.stream == found.hit.line.stream]
 
 
 def _is_probe(found: Candidate) -> bool:
@@ -191,13 +185,12 @@ def _is_probe(found: Candidate) -> bool:
 
 def _fatal_next(found: Candidate) -> bool:
     """Return whether a configure step gives up right below."""
-    return any(_FATAL.match(line.core) for line in found.hit.after[1:20] if line.stream == found.hit.line.stream)
+    return any(_FATAL.match(line.core) for at, line in lines_below(found, found.hit.no) if at < found.hit.no + 20)
 
 
 def _goes_on(found: Candidate) -> bool:
     """Return whether anything comes after the block in its stream."""
-    rows = found.hit.after[max(0, found.end - found.hit.no) + 1 :]
-    return any(line.core for line in rows if line.stream == found.hit.line.stream)
+    return any(line.core for _, line in lines_below(found, found.end))
 
 
 def _lives_on(found: Candidate) -> bool:

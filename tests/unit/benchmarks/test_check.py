@@ -210,3 +210,25 @@ def test_the_program_collects_levels_and_says_what_does_not_follow(tmp_path, cap
     assert "torch.latency.ratio" in capsys.readouterr().out
     out.write_text("{")
     assert check_results.main([str(out)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("versions", "cache", "wrong"),
+    [
+        ({"sglang": "0.4.6"}, "triton", 0),
+        ({"sglang": "0.4.6"}, "flashinfer", 1),
+        ({"sglang-jit-cache": "1"}, "triton", 1),
+    ],
+)
+def test_python_kernels_may_be_compiled_where_nothing_brings_them_along(versions, cache, wrong):
+    document = good()
+    evidence = document["results"]["levels"][3]["evidence"]
+    evidence["versions"], evidence["graph"]["compiled"] = versions, [{"cache": cache, "name": "k"}]
+    assert len(list(check_results.findings(document))) == wrong
+
+
+@pytest.mark.parametrize(("server", "wrong"), [({}, 0), ({"memory_usage": {"graph": 1.0}}, 1)])
+def test_graphs_may_be_told_by_the_log_alone_where_the_engine_tells_of_nothing(server, wrong):
+    document = good()
+    document["results"]["levels"][3]["evidence"]["graph"]["server"] = server
+    assert len(list(check_results.findings(document))) == wrong
